@@ -1,0 +1,26 @@
+#!/usr/bin/env node
+// Plain old syntax: an older Node.js must get as far as the message below.
+var wanted = [24, 9];
+var running = process.versions.node.split(".").map(Number);
+
+if (running[0] > wanted[0] || (running[0] === wanted[0] && running[1] >= wanted[1])) {
+  import("node:module")
+    .then((module) => {
+      // Compiled code is kept between runs, which makes a start faster.
+      module.enableCompileCache();
+      return import("../dist/cli/main.js");
+    })
+    .then((cli) => cli.main(process.argv));
+} else {
+  console.error(
+    "countersign: needs Node.js " +
+      wanted.join(".") +
+      " or newer, and this is " +
+      process.version +
+      ".\n" +
+      "Install a current Node.js from https://nodejs.org, or run it with one from npm:\n" +
+      "  npx -y -p node@26 -p countersign countersign " +
+      process.argv.slice(2).join(" "),
+  );
+  process.exitCode = 1;
+}

@@ -1,0 +1,77 @@
+import { existsSync } from "node:fs";
+import { Option } from "commander";
+import { loadConfig } from "../config/load.ts";
+import { type ParsedConfig, parseConfig } from "../config/parse.ts";
+import { formatProblem, type Problem } from "../config/problems.ts";
+import { parseListenAddress, parseUpstreamUrl, type Reading } from "../config/values.ts";
+import { UsageError } from "./usage-error.ts";
+
+/** The options of every command that reads the configuration. */
+export interface ConfigurationFlags {
+  readonly config?: string;
+  readonly upstream?: string;
+  readonly listen?: string;
+}
+
+/** `-c FILE`, with the default of DESIGN: `$COUNTERSIGN_CONFIG`, then `./sidecar.yaml`. */
+export function configOption(): Option {
+  return new Option(
+    "-c, --config <file>",
+    "the configuration (default: $COUNTERSIGN_CONFIG, then ./sidecar.yaml)",
+  );
+}
+
+/** `--upstream URL` */
+export function upstreamOption(): Option {
+  return new Option("--upstream <url>", "the backend, such as http://127.0.0.1:9000; overrides the file");
+}
+
+/** `--listen ADDR` */
+export function listenOption(): Option {
+  return new Option(
+    "--listen <address>",
+    "where clients connect, such as 127.0.0.1:8080; overrides the file",
+  );
+}
+
+const DEFAULT_FILE = "sidecar.yaml";
+
+/**
+ * Reads the configuration that the flags mean. Without a file, `--upstream` alone is a configuration.
+ *
+ * @throws {UsageError} ERR_USAGE when a flag has no sensible value, or there is nothing to read
+ * @throws {ConfigError} ERR_CONFIG when the file has problems
+ */
+export async function readConfiguration(flags: ConfigurationFlags, env = process.env): Promise<ParsedConfig> {
+  checkFlags(flags);
+  const { upstream, listen } = flags;
+  const file = flags.config ?? (env.COUNTERSIGN_CONFIG || undefined);
+  if (file === undefined && !existsSync(DEFAULT_FILE)) {
+    if (upstream === undefined)
+      throw new UsageError(
+        `there is no ./${DEFAULT_FILE} here: name the backend with --upstream URL, or a configuration with -c FILE`,
+      );
+    return parseConfig("", { file: DEFAULT_FILE, baseDirectory: process.cwd(), env, upstream, listen });
+  }
+  return loadConfig({ file: file ?? DEFAULT_FILE, env, upstream, listen });
+}
+
+/**
+ * Checks the flags that take the place of a key in the file.
+ *
+ * @throws {UsageError} ERR_USAGE when one has no sensible value
+ */
+export function checkFlags({ upstream, listen }: ConfigurationFlags): void {
+  checkFlag("--upstream", upstream, parseUpstreamUrl);
+  checkFlag("--listen", listen, parseListenAddress);
+}
+
+function checkFlag(name: string, value: string | undefined, read: (value: string) => Reading<unknown>): void {
+  const reading = value === undefined ? undefined : read(value);
+  if (reading && "expected" in reading) throw new UsageError(`${name}: ${reading.expected}`);
+}
+
+/** Prints warnings to standard error, a line each. */
+export function printWarnings(warnings: readonly Problem[]): void {
+  for (const warning of warnings) console.error(`warning: ${formatProblem(warning)}`);
+}

@@ -1,0 +1,84 @@
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Command } from "commander";
+import type { Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
+import { CountersignError, reasonOf } from "../errors.ts";
+import type { ListenAddress } from "../gateway/listener.ts";
+import {
+  type ConfigurationFlags,
+  checkFlags,
+  configOption,
+  listenOption,
+  printWarnings,
+  readConfiguration,
+  upstreamOption,
+} from "./configuration.ts";
+import { startDemoBackend, type TokenField } from "./demo-backend.ts";
+import { closeOnSignal, describeRunning, startSidecar } from "./running.ts";
+
+const EXAMPLE_FILE = fileURLToPath(new URL("../../sidecar.example.yaml", import.meta.url));
+
+/** `countersign demo`: a backend that verifies its tokens, and a sidecar in front of it. */
+export function addDemoCommand(program: Command): Command {
+  return program
+    .command("demo")
+    .summary("run a sidecar and a backend that verifies")
+    .description(
+      "Starts a small backend at the configured upstream, and the sidecar in front of it. The backend answers with the request that it got and with the verified claims of its token. Without -c the example configuration is used; its keys go to ./keys.",
+    )
+    .addOption(configOption())
+    .addOption(upstreamOption())
+    .addOption(listenOption())
+    .action(async (flags: ConfigurationFlags) => {
+      const { config, warnings } = await readDemoConfiguration(flags);
+      printWarnings(warnings);
+      const address = backendAddressOf(config);
+      const { sidecar, running } = await startSidecar(config);
+      const options = { address, issuer: running.issuer.url, tokenFields: tokenFieldsOf(config) };
+      const backend = await startDemoBackend(options).catch(async (error: unknown) => {
+        await sidecar.close();
+        throw backendError(config, error);
+      });
+      console.error(
+        `${describeRunning(config, running)}\n\nThe demo backend verifies each token. Try it:\n  curl ${running.url}/orders/42\n`,
+      );
+      await closeOnSignal(async () => {
+        await sidecar.close();
+        await backend.close();
+      });
+    });
+}
+
+function readDemoConfiguration(flags: ConfigurationFlags) {
+  if (flags.config !== undefined) return readConfiguration(flags);
+  checkFlags(flags);
+  const file = existsSync("sidecar.example.yaml") ? "sidecar.example.yaml" : EXAMPLE_FILE;
+  return loadConfig({ ...flags, file, baseDirectory: process.cwd() });
+}
+
+/** The demo backend is for this machine alone. */
+function backendAddressOf({ upstream }: Config): ListenAddress {
+  const { hostname, port } = new URL(upstream.origin);
+  const host = hostname.replace(/^\[(.*)\]$/, "$1");
+  if (!/^(?:127(?:\.\d+){3}|::1|localhost)$/.test(host))
+    throw new CountersignError(
+      "ERR_DEMO",
+      `the demo backend stands at the upstream, so that must be a loopback address and not ${upstream.origin}; to use a backend of your own, run: countersign serve`,
+    );
+  return { host, port: port === "" ? 80 : Number(port) };
+}
+
+function tokenFieldsOf({ policies }: Config): TokenField[] {
+  return policies.flatMap(({ token }) => (token === "none" ? [] : [token]));
+}
+
+function backendError({ upstream }: Config, error: unknown): CountersignError {
+  const inUse = (error as NodeJS.ErrnoException).code === "EADDRINUSE";
+  const reason = inUse
+    ? "another program uses this port; stop it, or choose another one with --upstream"
+    : reasonOf(error);
+  return new CountersignError("ERR_DEMO", `the demo backend cannot listen on ${upstream.origin}: ${reason}`, {
+    cause: error,
+  });
+}

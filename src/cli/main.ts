@@ -1,0 +1,67 @@
+import { Command, CommanderError } from "commander";
+import { CountersignError } from "../errors.ts";
+import { addDemoCommand } from "./demo.ts";
+import { addMintCommand } from "./mint.ts";
+import { addSchemaCommand } from "./schema.ts";
+import { addServeCommand } from "./serve.ts";
+import { UsageError } from "./usage-error.ts";
+import { addValidateCommand } from "./validate.ts";
+import { VERSION } from "./version.ts";
+
+const DESCRIPTION = `A reverse proxy that stands in front of a backend which cannot authenticate its callers.
+It signs a short-lived JWT for every request, puts it in a header, and forwards the
+request; the backend verifies the token with the public keys that the same process serves.`;
+
+const EXAMPLES = `
+Examples:
+  $ countersign serve --upstream http://127.0.0.1:9000   protect a backend with the defaults
+  $ countersign serve                                    the same, shaped by ./sidecar.yaml
+  $ countersign validate                                 what is wrong with ./sidecar.yaml
+  $ countersign demo                                     see it work, with a backend that verifies`;
+
+/**
+ * Runs one command line and sets the exit code: 0 fine, 1 a problem was found, 2 wrong usage.
+ *
+ * @param argv as `process.argv`
+ */
+export async function main(argv: readonly string[]): Promise<void> {
+  try {
+    await createProgram().parseAsync(argv);
+  } catch (error) {
+    process.exitCode = exitCodeOf(error);
+  }
+}
+
+function createProgram(): Command {
+  const program = new Command("countersign")
+    .description(DESCRIPTION)
+    .version(VERSION, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .addHelpText("after", EXAMPLES)
+    .showHelpAfterError("(--help shows how it is used)")
+    .exitOverride();
+  for (const add of [addServeCommand, addValidateCommand, addMintCommand, addDemoCommand, addSchemaCommand]) {
+    add(program)
+      .exitOverride()
+      .showHelpAfterError("(--help shows how it is used)")
+      .helpOption("-h, --help", "print this help");
+  }
+  return program;
+}
+
+/** Prints what was thrown, without a stack trace unless it is a defect of Countersign itself. */
+function exitCodeOf(error: unknown): number {
+  // commander has printed its own message; --help and --version come this way too.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof UsageError) {
+    console.error(`countersign: ${error.message}\n(--help shows how it is used)`);
+    return 2;
+  }
+  if (error instanceof CountersignError) {
+    console.error(error.code === "ERR_CONFIG" ? error.message : `countersign: ${error.message}`);
+    return 1;
+  }
+  console.error("countersign: this is a defect in Countersign; please report it:", error);
+  return 1;
+}

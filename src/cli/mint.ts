@@ -1,0 +1,146 @@
+import type { Command } from "commander";
+import type { Config } from "../config/config.ts";
+import { DURATION_EXPECTED, parseDuration } from "../config/duration.ts";
+import { nearest } from "../config/problems.ts";
+import {
+  CLAIMS_WITH_A_SETTING,
+  type Claims,
+  type JsonValue,
+  type TokenRequest,
+} from "../issuer/claims-set.ts";
+import { createIssuer } from "../issuer/issuer.ts";
+import { openKeys } from "../issuer/key-source.ts";
+import type { SigningKey } from "../issuer/signing-key.ts";
+import { tokenRequestOf } from "../policy/token-request.ts";
+import { issuerUrlOf } from "../sidecar.ts";
+import { type ConfigurationFlags, configOption, printWarnings, readConfiguration } from "./configuration.ts";
+import { UsageError } from "./usage-error.ts";
+
+interface MintFlags extends ConfigurationFlags {
+  readonly policy?: string;
+  readonly subject?: string;
+  readonly audience?: string[];
+  readonly expiresIn?: string;
+  readonly claim?: string[];
+  readonly json?: true;
+}
+
+/** `countersign mint`: signs one token with the key that the running sidecar signs with. */
+export function addMintCommand(program: Command): Command {
+  return program
+    .command("mint")
+    .summary("sign one token and print it")
+    .description(
+      "Signs one token with the configured key and prints it. With --policy the token is the one that this policy would send; the other options change what it says.",
+    )
+    .addOption(configOption())
+    .option("--policy <name>", "start from the token settings of this policy")
+    .option("--subject <sub>", 'the sub claim (default: the policy\'s, else "api-gateway")')
+    .option("--audience <aud...>", "the aud claim (default: the policy's, else none)")
+    .option("--expires-in <duration>", "such as 5m or 300s (default: the policy's, else issuer.expiresIn)")
+    .option("--claim <name=value...>", "a further claim; a value that is JSON is taken as such")
+    .option("--json", "print the token, its header and its claims as JSON")
+    .action(async (flags: MintFlags) => {
+      const { config, warnings } = await readConfiguration(flags);
+      printWarnings(warnings);
+      const request = requestOf(flags, config);
+      const token = await sign(request, config);
+      console.log(flags.json ? JSON.stringify({ token, ...decode(token) }, undefined, 2) : token);
+    });
+}
+
+function requestOf(flags: MintFlags, config: Config): TokenRequest {
+  const base = flags.policy === undefined ? withoutPolicy(config) : ofPolicy(flags.policy, flags, config);
+  return {
+    ...base,
+    ...(flags.subject !== undefined && { subject: flags.subject }),
+    ...(flags.audience && { audience: flags.audience.length === 1 ? flags.audience[0] : flags.audience }),
+    ...(flags.expiresIn !== undefined && { lifetimeSeconds: lifetimeOf(flags.expiresIn) }),
+    additionalClaims: { ...base.additionalClaims, ...claimsOf(flags.claim ?? []) },
+  };
+}
+
+function withoutPolicy({ issuer, token }: Config): TokenRequest {
+  return { subject: token.subject, lifetimeSeconds: issuer.expiresInSeconds };
+}
+
+function ofPolicy(name: string, flags: MintFlags, { policies }: Config): TokenRequest {
+  const policy = policies.find((candidate) => candidate.name === name);
+  if (!policy) {
+    const names = policies.map((candidate) => candidate.name);
+    const meant = nearest(name, names);
+    throw new UsageError(
+      `--policy: no policy is named ${name}; ${meant ? `did you mean ${meant}?` : `there are ${names.join(", ")}`}`,
+    );
+  }
+  if (policy.token === "none") throw new UsageError(`--policy: ${name} sends no token`);
+  return tokenRequestOf(policy.token, () => {
+    if (flags.audience) return "";
+    throw new UsageError(
+      `--policy: the audience of ${name} is the URL of each request; name one with --audience`,
+    );
+  });
+}
+
+function lifetimeOf(text: string): number {
+  const seconds = parseDuration(/^\d+$/.test(text) ? Number(text) : text);
+  if (seconds === undefined) throw new UsageError(`--expires-in: ${DURATION_EXPECTED}`);
+  return seconds;
+}
+
+function claimsOf(pairs: readonly string[]): Claims {
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const [, name, value] = /^([^=]+)=(.*)$/s.exec(pair) ?? [];
+      if (name === undefined || value === undefined) throw new UsageError("--claim: expected name=value");
+      const setting = Object.hasOwn(CLAIMS_WITH_A_SETTING, name) ? FLAGS[name] : undefined;
+      if (setting) throw new UsageError(`--claim: ${name} cannot be set like this; ${setting}`);
+      return [name, jsonOrText(value)];
+    }),
+  );
+}
+
+const FLAGS: Readonly<Record<string, string>> = {
+  sub: "use --subject",
+  aud: "use --audience",
+  exp: "use --expires-in",
+  iat: "it is the time of signing",
+  nbf: "set token.notBefore in the policy",
+  jti: "set token.tokenId in the policy",
+};
+
+function jsonOrText(value: string): JsonValue {
+  try {
+    return JSON.parse(value) as JsonValue;
+  } catch {
+    return value;
+  }
+}
+
+async function sign(request: TokenRequest, config: Config): Promise<string> {
+  const { keys: source, algorithm, jwksMaxAgeSeconds } = config.issuer;
+  if (source.kind === "ephemeral")
+    throw new UsageError(
+      "the key of issuer.keys.ephemeral is in the memory of the running sidecar alone; use a directory or env to mint",
+    );
+  if (config.issuer.url === undefined && config.listen.port === 0)
+    throw new UsageError(
+      "the issuer's URL is not known before the sidecar runs; set issuer.url or a fixed port",
+    );
+  const keys = await openKeys(source, algorithm, process.env);
+  const issuer = createIssuer({
+    url: issuerUrlOf(config),
+    keys: keys as [SigningKey, ...SigningKey[]],
+    jwksMaxAgeSeconds,
+  });
+  return issuer.signJwt(request);
+}
+
+function decode(token: string): { header: unknown; claims: unknown } {
+  const [header, claims] = token
+    .split(".")
+    .map((part) => Buffer.from(part, "base64url").toString("utf8"))
+    .slice(0, 2)
+    .map((part) => JSON.parse(part) as unknown);
+  return { header, claims };
+}

@@ -1,0 +1,50 @@
+import type { Command } from "commander";
+import { ConfigError, formatProblem, type Problem } from "../config/problems.ts";
+import { reasonOf } from "../errors.ts";
+import { readKeys } from "../issuer/key-source.ts";
+import { type ConfigurationFlags, configOption, printWarnings, readConfiguration } from "./configuration.ts";
+
+/** `countersign validate`: every problem of the configuration, each with its line. */
+export function addValidateCommand(program: Command): Command {
+  return program
+    .command("validate")
+    .summary("check the configuration")
+    .description(
+      "Prints every problem in the configuration with its file, line and column, and exits with 1 where there is one. Keys that exist are checked too; none is made.",
+    )
+    .addOption(configOption())
+    .option("--json", "print the problems and warnings as JSON")
+    .action(async (flags: ConfigurationFlags & { readonly json?: true }) => {
+      const { problems, warnings, summary } = await check(flags);
+      if (problems.length > 0) process.exitCode = 1;
+      if (flags.json) {
+        console.log(JSON.stringify({ valid: problems.length === 0, problems, warnings }, undefined, 2));
+        return;
+      }
+      printWarnings(warnings);
+      for (const problem of problems) console.error(formatProblem(problem));
+      if (problems.length === 0) console.log(summary);
+    });
+}
+
+interface Findings {
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
+  readonly summary?: string;
+}
+
+async function check(flags: ConfigurationFlags): Promise<Findings> {
+  try {
+    const { config, warnings, file } = await readConfiguration(flags);
+    const problems: Problem[] = [];
+    await readKeys(config.issuer.keys, config.issuer.algorithm, process.env).catch((error: unknown) =>
+      problems.push({ file, key: "issuer.keys", message: reasonOf(error) }),
+    );
+    const names = config.policies.map(({ name }) => name).join(", ");
+    const summary = `${file} is valid; policies in order: ${names}`;
+    return { problems, warnings, summary };
+  } catch (error) {
+    if (error instanceof ConfigError) return { problems: error.problems, warnings: [] };
+    throw error;
+  }
+}

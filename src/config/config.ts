@@ -1,0 +1,30 @@
+import type { ListenAddress, ListenerTimeouts } from "../gateway/listener.ts";
+import type { Ambiguity } from "../gateway/target.ts";
+import type { UpstreamOptions } from "../gateway/upstream.ts";
+import type { SigningAlgorithm } from "../issuer/algorithms.ts";
+import type { KeySource } from "../issuer/key-source.ts";
+import type { Policy, TokenSettings } from "../policy/policy.ts";
+
+/** A whole configuration: checked, complete with every default, and frozen. Durations are in seconds. */
+export interface Config {
+  readonly listen: ListenAddress;
+  readonly upstream: UpstreamOptions;
+  /** Scheme, authority and path prefix without a slash at the end. */
+  readonly publicUrl: string | undefined;
+  readonly allowInPath: readonly Ambiguity[];
+  readonly timeouts: ListenerTimeouts & { readonly drainSeconds: number };
+  readonly issuer: {
+    /** `undefined`: the listener's own URL and `basePath`. */
+    readonly url: string | undefined;
+    readonly basePath: string;
+    readonly algorithm: SigningAlgorithm;
+    /** For tokens that no policy shapes. */
+    readonly expiresInSeconds: number;
+    readonly jwksMaxAgeSeconds: number;
+    readonly keys: KeySource;
+  };
+  /** The settings that policies start from. */
+  readonly token: TokenSettings;
+  /** In order; the first match wins. */
+  readonly policies: readonly Policy[];
+}

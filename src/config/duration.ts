@@ -1,0 +1,23 @@
+import ms from "ms";
+
+/** What every message about a duration says is expected. */
+export const DURATION_EXPECTED = 'expected a duration such as "5m" or a number of seconds';
+
+// `ms` reads a string without a unit as milliseconds and knows "ms" itself; here a unit is required and a second the least.
+const DURATION_PATTERN = /^\d+(?:\.\d+)?\s*(?!ms\b|msecs?\b|milliseconds?\b)[a-z]+$/i;
+
+/**
+ * Reads a duration: a number is seconds, a string has a unit (s, sec, second, m, min, minute, h, hr, hour,
+ * d, day, w, week, y, yr, year, with plurals and an optional space; a year is 365.25 days).
+ *
+ * @returns whole seconds, at least 1; `undefined` where the value is no such duration
+ */
+export function parseDuration(value: string | number): number | undefined {
+  const seconds = typeof value === "number" ? value : secondsOf(value.trim());
+  return seconds >= 1 && Number.isSafeInteger(seconds) ? seconds : undefined;
+}
+
+function secondsOf(text: string): number {
+  if (text.length > 100 || !DURATION_PATTERN.test(text)) return Number.NaN;
+  return ms(text as ms.StringValue) / 1000;
+}

@@ -1,0 +1,250 @@
+import { dirname, resolve } from "node:path";
+import type { z } from "zod";
+import type { Claims, JsonValue } from "../issuer/claims-set.ts";
+import type { KeySource } from "../issuer/key-source.ts";
+import type { Policy, TokenSettings } from "../policy/policy.ts";
+import type { Config } from "./config.ts";
+import { type KeyPath, readDocument, type SourceDocument } from "./document.ts";
+import { ConfigError, formatKey, type Problem } from "./problems.ts";
+import { type SidecarFile, sidecarSchema, type TokenSection } from "./schema.ts";
+import { MESSAGE_SEPARATOR } from "./section.ts";
+
+/** How a text becomes a configuration. */
+export interface ParseOptions {
+  /** The file's name, for messages. */
+  readonly file: string;
+  /** What relative paths in the file start from. Default: the folder of `file`. */
+  readonly baseDirectory?: string | undefined;
+  /** Where `$env(NAME)` is looked up. Default: `process.env`. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  /** Takes the place of `upstream` (or of its `url`) in the file. */
+  readonly upstream?: string | undefined;
+  /** Takes the place of `listen` (or of its `address`) in the file. */
+  readonly listen?: string | undefined;
+}
+
+/** A configuration, and what is doubtful about it. */
+export interface ParsedConfig {
+  /** The file's name, as in {@link ParseOptions}. */
+  readonly file: string;
+  readonly config: Config;
+  /** Not wrong, but worth a look: the sidecar starts all the same. */
+  readonly warnings: readonly Problem[];
+}
+
+/**
+ * Checks the text of a `sidecar.yaml` and completes it with every default.
+ *
+ * @throws {ConfigError} ERR_CONFIG with every problem in the text, each with its place
+ */
+export function parseConfig(text: string, options: ParseOptions): ParsedConfig {
+  const { file, env = process.env, baseDirectory = dirname(file) } = options;
+  const document = readDocument(text, { file, env });
+  if (document.value === undefined) throw new ConfigError(document.problems);
+
+  const checked = sidecarSchema.safeParse(withOverrides(document.value, options), { reportInput: true });
+  const problems = [...document.problems];
+  // What a reference was to become is not known, so what the schema says of that value is of no use.
+  const known = new Set(problems.map(({ key }) => key));
+  if (!checked.success)
+    problems.push(...problemsOf(checked.error.issues, document, file).filter(({ key }) => !known.has(key)));
+  if (!checked.success || problems.length > 0) throw new ConfigError(problems.toSorted(byPlace));
+
+  const config = deepFreeze(configOf(checked.data, baseDirectory));
+  return { file, config, warnings: warningsOf(config, checked.data, document, file) };
+}
+
+function withOverrides(value: unknown, { upstream, listen }: ParseOptions): unknown {
+  const top = value ?? {};
+  if (typeof top !== "object" || Array.isArray(top)) return top;
+  const overridden: Record<string, unknown> = { ...top };
+  if (upstream !== undefined) overridden.upstream = replaceIn(overridden.upstream, "url", upstream);
+  if (listen !== undefined) overridden.listen = replaceIn(overridden.listen, "address", listen);
+  return overridden;
+}
+
+function replaceIn(section: unknown, key: string, value: string): unknown {
+  const isMap = typeof section === "object" && section !== null && !Array.isArray(section);
+  return isMap ? { ...section, [key]: value } : value;
+}
+
+function byPlace(a: Problem, b: Problem): number {
+  return (
+    (a.position?.line ?? 0) - (b.position?.line ?? 0) || (a.position?.column ?? 0) - (b.position?.column ?? 0)
+  );
+}
+
+/** Makes zod's issues into problems with places. */
+function problemsOf(issues: readonly z.core.$ZodIssue[], document: SourceDocument, file: string): Problem[] {
+  return issues
+    .flatMap((issue) => flatten(issue, []))
+    .map(({ path, message, isAboutKey }) => ({
+      file,
+      position: isAboutKey ? document.positionOfKey(path) : document.positionOf(path),
+      key: formatKey(path),
+      message,
+    }));
+}
+
+interface FlatIssue {
+  readonly path: KeyPath;
+  readonly message: string;
+  /** The key itself is meant, not its value. */
+  readonly isAboutKey: boolean;
+}
+
+function flatten(issue: z.core.$ZodIssue, parent: KeyPath): FlatIssue[] {
+  const path = [...parent, ...issue.path];
+  if (issue.code === "unrecognized_keys") {
+    const messages = issue.message.split(MESSAGE_SEPARATOR);
+    return issue.keys.map((key, index) => ({
+      path: [...path, key],
+      message: messages[index] ?? issue.message,
+      isAboutKey: true,
+    }));
+  }
+  if (issue.code === "invalid_union") {
+    // Of the forms that a value may have, the one that was meant is the one whose type it has.
+    const meant = issue.errors.find((branch) => branch.every((inner) => !isOfAnotherType(inner)));
+    if (meant) return meant.flatMap((inner) => flatten(inner, path));
+  }
+  const message = isMissing(issue) ? `is missing; ${issue.message}` : issue.message;
+  return [{ path, message, isAboutKey: false }];
+}
+
+function isOfAnotherType(issue: z.core.$ZodIssue): boolean {
+  return issue.path.length === 0 && (issue.code === "invalid_type" || issue.code === "invalid_value");
+}
+
+function isMissing(issue: z.core.$ZodIssue): boolean {
+  return "input" in issue && issue.input === undefined && issue.code !== "custom";
+}
+
+function configOf(file: SidecarFile, baseDirectory: string): Config {
+  const token = mergeToken(TOKEN_DEFAULTS, file.token);
+  const upstream =
+    typeof file.upstream === "string" ? { url: file.upstream, ...UPSTREAM_DEFAULTS } : file.upstream;
+  const { connect, headers, body } = upstream.timeouts;
+  return {
+    listen: "address" in file.listen ? file.listen.address : file.listen,
+    upstream: {
+      origin: upstream.url,
+      preserveHost: upstream.preserveHost,
+      connections: upstream.connections,
+      timeouts: { connectSeconds: connect, headersSeconds: headers, bodySeconds: body },
+    },
+    publicUrl: file.publicUrl,
+    allowInPath: file.allowInPath,
+    timeouts: {
+      headersSeconds: file.timeouts.headers,
+      requestSeconds: file.timeouts.request,
+      keepAliveSeconds: file.timeouts.keepAlive,
+      drainSeconds: file.timeouts.drain,
+    },
+    issuer: {
+      url: file.issuer.url,
+      basePath: file.issuer.basePath,
+      algorithm: file.issuer.algorithm,
+      expiresInSeconds: file.issuer.expiresIn,
+      jwksMaxAgeSeconds: file.issuer.jwksMaxAge,
+      keys: keySourceOf(file.issuer.keys, baseDirectory),
+    },
+    token,
+    policies: (file.policies ?? [{ name: "default", match: {} }]).map(
+      (policy): Policy => ({
+        name: policy.name,
+        match: policy.match,
+        token: policy.token === "none" ? "none" : mergeToken(token, policy.token ?? {}),
+      }),
+    ),
+  };
+}
+
+const UPSTREAM_DEFAULTS = {
+  preserveHost: true,
+  connections: 128,
+  timeouts: { connect: 5, headers: 60, body: 300 },
+};
+
+const TOKEN_DEFAULTS: TokenSettings = {
+  subject: "api-gateway",
+  audience: undefined,
+  lifetimeSeconds: 300,
+  headerName: "Authorization",
+  tokenPrefix: "Bearer",
+  additionalClaims: {},
+  notBefore: false,
+  tokenId: false,
+};
+
+function mergeToken(inherited: TokenSettings, own: TokenSection): TokenSettings {
+  return {
+    subject: own.subject ?? inherited.subject,
+    audience: own.audience ?? inherited.audience,
+    lifetimeSeconds: own.expiresIn ?? inherited.lifetimeSeconds,
+    headerName: own.headerName ?? inherited.headerName,
+    tokenPrefix: own.tokenPrefix ?? inherited.tokenPrefix,
+    additionalClaims: mergeClaims(inherited.additionalClaims, own.additionalClaims),
+    notBefore: own.notBefore ?? inherited.notBefore,
+    tokenId: own.tokenId ?? inherited.tokenId,
+  };
+}
+
+function mergeClaims(inherited: Claims, own: Record<string, JsonValue> = {}): Claims {
+  const merged = Object.entries({ ...inherited, ...own });
+  return Object.fromEntries(merged.filter(([, value]) => value !== null));
+}
+
+function keySourceOf({ directory, env }: SidecarFile["issuer"]["keys"], baseDirectory: string): KeySource {
+  if (directory !== undefined) return { kind: "directory", directory: resolve(baseDirectory, directory) };
+  return env !== undefined ? { kind: "env", variable: env } : { kind: "ephemeral" };
+}
+
+function warningsOf(config: Config, file: SidecarFile, document: SourceDocument, name: string): Problem[] {
+  const warnings: Problem[] = [];
+  const warn = (path: KeyPath, message: string) =>
+    warnings.push({ file: name, position: document.positionOf(path), key: formatKey(path), message });
+
+  const overridesIssuer = (token: TokenSection | "none" | undefined) =>
+    token !== undefined && token !== "none" && (token.additionalClaims?.iss ?? null) !== null;
+  const issWarning =
+    "overrides the issuer: a backend that compares iss with the discovery document will refuse the token";
+  if (overridesIssuer(file.token)) warn(["token", "additionalClaims", "iss"], issWarning);
+  file.policies?.forEach(({ token }, index) => {
+    if (overridesIssuer(token)) warn(["policies", index, "token", "additionalClaims", "iss"], issWarning);
+  });
+
+  if (config.issuer.keys.kind === "ephemeral")
+    warn(
+      ["issuer", "keys", "ephemeral"],
+      "the signing key is lost at every restart, and backends refuse tokens until they fetch the new one; use a directory in production",
+    );
+  const { host } = config.listen;
+  if (config.issuer.url === undefined && (host === undefined || host === "0.0.0.0" || host === "::"))
+    warn(
+      ["listen"],
+      "the sidecar listens on every address and issuer.url is not set, so tokens name 127.0.0.1 as their issuer; set issuer.url to a URL that the backend can reach",
+    );
+
+  const catchAll = config.policies.findIndex(
+    ({ match }) => !match.methods && !match.hosts && matchesEveryPath(match),
+  );
+  if (catchAll !== -1 && catchAll < config.policies.length - 1)
+    warn(
+      ["policies", catchAll + 1],
+      `never matches: policies[${catchAll}] (${config.policies[catchAll]?.name}) before it matches every request`,
+    );
+  return warnings;
+}
+
+function matchesEveryPath({ path }: Policy["match"]): boolean {
+  return path === undefined || /^\/\{?\*\w+\}?$/.test(path.source);
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null && !(value instanceof RegExp) && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const member of Object.values(value)) deepFreeze(member);
+  }
+  return value;
+}

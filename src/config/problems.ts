@@ -1,0 +1,58 @@
+import leven from "leven";
+import { CountersignError } from "../errors.ts";
+
+/** A place in a file; both numbers count from 1. */
+export interface Position {
+  readonly line: number;
+  readonly column: number;
+}
+
+/** One thing that is wrong, or doubtful, in a configuration. */
+export interface Problem {
+  /** The file as the user named it. */
+  readonly file: string;
+  /** Absent where the whole file is meant. */
+  readonly position?: Position | undefined;
+  /** The key, as in `policies[2].token.expiresIn`; "" for the document itself. */
+  readonly key: string;
+  /** What is wrong and what is expected, without the file's values. */
+  readonly message: string;
+}
+
+/** A configuration that cannot be used, with everything that is wrong with it. */
+export class ConfigError extends CountersignError {
+  readonly problems: readonly Problem[];
+
+  constructor(problems: readonly Problem[]) {
+    super("ERR_CONFIG", problems.map(formatProblem).join("\n"));
+    this.problems = problems;
+  }
+}
+
+/** The line that a person reads and an editor can jump to: `sidecar.yaml:14:9 key: message`. */
+export function formatProblem({ file, position, key, message }: Problem): string {
+  const place = position ? `${file}:${position.line}:${position.column}` : file;
+  return key === "" ? `${place} ${message}` : `${place} ${key}: ${message}`;
+}
+
+/** Writes the way to a value as a person would: `policies[0].match.path`. */
+export function formatKey(path: readonly PropertyKey[]): string {
+  let key = "";
+  for (const step of path) {
+    if (typeof step === "number") key += `[${step}]`;
+    else if (/^[A-Za-z_][\w-]*$/.test(String(step))) key += key === "" ? String(step) : `.${String(step)}`;
+    else key += `[${JSON.stringify(String(step))}]`;
+  }
+  return key;
+}
+
+/** The known word that was most likely meant, or `undefined` where none is near. */
+export function nearest(word: string, known: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
+  for (const candidate of known) {
+    const distance = leven(word.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}

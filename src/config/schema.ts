@@ -1,0 +1,219 @@
+import { z } from "zod";
+import { AMBIGUITIES } from "../gateway/target.ts";
+import { SIGNING_ALGORITHMS } from "../issuer/algorithms.ts";
+import { CLAIMS_WITH_A_SETTING } from "../issuer/claims-set.ts";
+import { section } from "./section.ts";
+import {
+  basePath,
+  baseUrl,
+  duration,
+  flag,
+  headerName,
+  hostPattern,
+  jsonValue,
+  listenAddress,
+  method,
+  nonEmptyString,
+  pathPattern,
+  policyName,
+  timeout,
+  tokenPrefix,
+  upstreamUrl,
+  variableName,
+  word,
+} from "./values.ts";
+
+/**
+ * The one description of `sidecar.yaml`: it checks the file, types what comes out, and is printed as JSON Schema.
+ * The second argument of a section names the keys that are designed but not built yet.
+ */
+
+const listen = z.union(
+  [listenAddress, section({ address: listenAddress.describe("Where to listen.") }, ["tls", "http2"])],
+  { error: "expected an address, or a map with the key address" },
+);
+
+const upstream = z.union(
+  [
+    upstreamUrl,
+    section(
+      {
+        url: upstreamUrl.describe("Scheme, host and port of the backend."),
+        preserveHost: flag.default(true).describe("Whether the backend sees the client's Host field."),
+        connections: z
+          .int({ error: "expected a whole number" })
+          .min(1, "expected at least 1")
+          .max(65535, "expected at most 65535")
+          .default(128)
+          .describe("How many connections to the backend are open at once, at most."),
+        timeouts: section({
+          connect: timeout.default(5).describe("For a connection to be accepted."),
+          headers: timeout.default(60).describe("From the end of a request to the fields of its response."),
+          body: timeout
+            .default(300)
+            .describe("Between two pieces of a response's body. No limit for event streams."),
+        }).prefault({}),
+      },
+      ["http2", "tls", "healthCheck"],
+    ),
+  ],
+  { error: "expected a URL, or a map with the key url" },
+);
+
+const algorithm = word(SIGNING_ALGORITHMS, (value) =>
+  /^HS\d+$/.test(value)
+    ? "an HS algorithm signs with a shared secret, which a JWK Set cannot publish"
+    : value === "none"
+      ? "a token without a signature proves nothing"
+      : undefined,
+);
+
+const keys = section(
+  {
+    directory: nonEmptyString
+      .describe("A directory of managed keys; the one that is needed is generated on first start.")
+      .optional(),
+    env: variableName.describe("An environment variable that holds one private key, PEM or JWK.").optional(),
+    ephemeral: z.literal(true, { error: "expected true" }).describe("A key in memory only.").optional(),
+  },
+  ["rotateEvery", "files", "redis", "pkcs11"],
+).superRefine((value, context) => {
+  const given = Object.entries(value).filter(([, setting]) => setting !== undefined);
+  if (given.length !== 1)
+    context.addIssue({
+      code: "custom",
+      message: "expected exactly one of the keys directory, env and ephemeral",
+    });
+});
+
+const issuer = section({
+  url: baseUrl.describe("The iss of every token. Default: the listener's own URL and basePath.").optional(),
+  basePath: basePath
+    .default("/__issuer")
+    .describe("The path of the issuer's endpoints: answered here, never forwarded."),
+  algorithm: algorithm.default("EdDSA").describe("The algorithm that tokens are signed with."),
+  expiresIn: duration.default(3600).describe("The lifetime of tokens that no policy shapes."),
+  jwksMaxAge: duration.default(300).describe("How long verifiers may keep the JWK Set."),
+  keys: keys.prefault({ directory: "./keys" }).describe("Where the signing key comes from."),
+});
+
+const additionalClaims = z
+  .record(z.string(), jsonValue, { error: "expected a map of claims" })
+  .superRefine((claims, context) => {
+    for (const claim of Object.keys(claims)) {
+      const setting = Object.hasOwn(CLAIMS_WITH_A_SETTING, claim) ? CLAIMS_WITH_A_SETTING[claim] : undefined;
+      if (setting)
+        context.addIssue({
+          code: "custom",
+          path: [claim],
+          message: `the claim ${claim} is set with the key \`${setting}\` beside additionalClaims`,
+        });
+    }
+  });
+
+/** The keys of `token`, without defaults: at the top they are the defaults, in a policy they override. */
+const tokenShape = {
+  subject: nonEmptyString.describe('The sub claim. Default: "api-gateway".').optional(),
+  audience: z
+    .union([nonEmptyString, z.array(nonEmptyString).min(1, "expected at least one audience")], {
+      error: "expected a string or a list of strings",
+    })
+    .describe("The aud claim. Default: the URL of the request.")
+    .optional(),
+  expiresIn: duration.describe("The lifetime of the token. Default: 300.").optional(),
+  headerName: headerName.describe('The field that carries the token. Default: "Authorization".').optional(),
+  tokenPrefix: tokenPrefix.describe('What stands before the token. Default: "Bearer".').optional(),
+  additionalClaims: additionalClaims
+    .describe("Claims that are merged into the token. A claim set to null is left out.")
+    .optional(),
+  notBefore: flag.describe("Adds nbf. Default: false.").optional(),
+  tokenId: flag.describe("Adds a unique jti. Default: false.").optional(),
+};
+const token = section(tokenShape, ["reuse", "algorithm"]);
+
+/** What `token` says, at the top of the file or in a policy. */
+export type TokenSection = z.output<typeof token>;
+
+const match = section({
+  path: pathPattern
+    .describe("A pattern such as /orders/:id or /files/*rest. Default: every path.")
+    .optional(),
+  methods: z
+    .array(method, { error: "expected a list of methods" })
+    .min(1, "expected at least one method")
+    .describe("Default: every method.")
+    .optional(),
+  hosts: z
+    .array(hostPattern, { error: "expected a list of host names" })
+    .min(1, "expected at least one host name")
+    .describe(
+      "Host names without a port; *.example.com is every name below example.com. Default: every host.",
+    )
+    .optional(),
+});
+
+const policy = section(
+  {
+    name: policyName.describe("Names the policy in messages and commands."),
+    match: match.prefault({}).describe("Which requests the policy is for. Default: all."),
+    token: z
+      .union([z.literal("none"), token], { error: 'expected a map of token settings, or "none"' })
+      .describe('What the token says and where it goes; "none" forwards without a token.')
+      .optional(),
+  },
+  ["authenticate", "require", "upstream", "module"],
+);
+
+const policies = z
+  .array(policy, { error: "expected a list of policies" })
+  .min(1, "expected at least one policy; leave the key out for one that matches everything")
+  .superRefine((list, context) => {
+    const seen = new Set<string>();
+    list.forEach(({ name }, index) => {
+      if (seen.has(name))
+        context.addIssue({ code: "custom", path: [index, "name"], message: "another policy has this name" });
+      seen.add(name);
+    });
+  });
+
+/** `sidecar.yaml`, whole. */
+export const sidecarSchema = section(
+  {
+    listen: listen.default({ host: "127.0.0.1", port: 8080 }).describe("Where clients connect."),
+    upstream: upstream.describe("The backend that requests are forwarded to."),
+    publicUrl: baseUrl
+      .describe("What request URLs are built from. Default: the request's own scheme and host.")
+      .optional(),
+    allowInPath: z
+      .array(word(AMBIGUITIES), { error: `expected a list of ${AMBIGUITIES.join(", ")}` })
+      .default([])
+      .describe("Kinds of ambiguous path to let through; the others are answered 400."),
+    timeouts: section({
+      headers: timeout.default(15).describe("For a client to send a request's fields."),
+      request: timeout.default(300).describe("For a client to send a whole request."),
+      keepAlive: timeout.default(75).describe("How long a client's connection stays open without a request."),
+      drain: timeout
+        .default(30)
+        .describe("How long requests under way may take to end when the sidecar stops."),
+    }).prefault({}),
+    issuer: issuer.prefault({}).describe("Who signs the tokens."),
+    token: token.prefault({}).describe("Defaults for the token of every policy."),
+    policies: policies
+      .describe("In order, the first match wins; no match is 404. Default: one that matches all.")
+      .optional(),
+  },
+  [
+    "admin",
+    "trustedProxies",
+    "limits",
+    "workers",
+    "identity",
+    "tokenEndpoint",
+    "log",
+    "authenticators",
+    "authenticate",
+  ],
+);
+
+/** What {@link sidecarSchema} makes of a file. */
+export type SidecarFile = z.output<typeof sidecarSchema>;

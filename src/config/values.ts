@@ -1,0 +1,208 @@
+import { isIP } from "node:net";
+import { z } from "zod";
+import type { ListenAddress } from "../gateway/listener.ts";
+import type { JsonValue } from "../issuer/claims-set.ts";
+import { compilePathPattern, type PathPattern } from "../policy/path-pattern.ts";
+import { DURATION_EXPECTED, parseDuration } from "./duration.ts";
+import { nearest } from "./problems.ts";
+
+/**
+ * The kinds of value that `sidecar.yaml` is made of, each as a zod schema whose input is what the file says and
+ * whose output is what the program uses. A message says what is expected and never repeats the value.
+ */
+
+/** What a reading function answers: the value, or what was expected instead. */
+export type Reading<T> = { readonly value: T } | { readonly expected: string };
+
+/** A string that `read` makes into something else. */
+export function text<T>(expected: string, read: (value: string) => Reading<T>) {
+  return z.string({ error: expected }).transform((value, context) => {
+    const reading = read(value);
+    if ("value" in reading) return reading.value;
+    context.issues.push({ code: "custom", message: reading.expected, input: value });
+    return z.NEVER;
+  });
+}
+
+/** A string of at least one character. */
+export const nonEmptyString = z
+  .string({ error: "expected a string" })
+  .min(1, "expected a string that is not empty");
+
+/** A boolean. */
+export const flag = z.boolean({ error: "expected true or false" });
+
+/**
+ * One of a few words.
+ *
+ * @param hint a remark on a word that is none of them
+ */
+export function word<const T extends readonly string[]>(
+  words: T,
+  hint?: (value: string) => string | undefined,
+) {
+  return z.enum(words, {
+    error: ({ input }) => {
+      const known = `expected one of ${words.join(", ")}`;
+      if (typeof input !== "string") return known;
+      const remark = hint?.(input);
+      if (remark) return `${known}; ${remark}`;
+      const meant = nearest(input, words);
+      return meant ? `${known}; did you mean ${meant}?` : known;
+    },
+  });
+}
+
+/** `setTimeout` counts milliseconds in 31 bits. */
+const MAX_TIMER_SECONDS = Math.floor(0x7fffffff / 1000);
+
+/** A duration, as whole seconds. */
+export const duration = durationSchema((seconds) =>
+  seconds === undefined ? { expected: DURATION_EXPECTED } : { value: seconds },
+);
+
+/** A duration that a timer can wait for, as whole seconds: at most 24.8 days. */
+export const timeout = durationSchema((seconds) => {
+  if (seconds === undefined) return { expected: DURATION_EXPECTED };
+  return seconds > MAX_TIMER_SECONDS ? { expected: "expected at most 24 days" } : { value: seconds };
+});
+
+function durationSchema(read: (seconds: number | undefined) => Reading<number>) {
+  return z.union([z.number(), z.string()], { error: DURATION_EXPECTED }).transform((value, context) => {
+    const reading = read(parseDuration(value));
+    if ("value" in reading) return reading.value;
+    context.issues.push({ code: "custom", message: reading.expected, input: value });
+    return z.NEVER;
+  });
+}
+
+const LISTEN_EXPECTED = 'expected an address such as "127.0.0.1:8080", "[::1]:8080" or ":8080"';
+
+/** An address to listen on. */
+export const listenAddress = text(LISTEN_EXPECTED, parseListenAddress);
+
+/** Reads `host:port`, `[ipv6]:port` or `:port`. */
+export function parseListenAddress(value: string): Reading<ListenAddress> {
+  if (value.startsWith("unix:"))
+    return { expected: "a unix: socket is not supported yet; expected host:port" };
+  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]*)):(\d{1,5})$/.exec(value);
+  const port = Number(match?.[3]);
+  if (!match || port > 65535) return { expected: LISTEN_EXPECTED };
+  if (match[1] !== undefined && isIP(match[1]) !== 6) return { expected: LISTEN_EXPECTED };
+  return { value: { host: match[1] ?? (match[2] || undefined), port } };
+}
+
+const UPSTREAM_EXPECTED = 'expected a URL such as "http://127.0.0.1:9000"';
+
+/** The origin that requests are forwarded to. */
+export const upstreamUrl = text(UPSTREAM_EXPECTED, parseUpstreamUrl);
+
+/** Reads the origin of an upstream. */
+export function parseUpstreamUrl(value: string): Reading<string> {
+  if (/^(?:https|unix):/.test(value))
+    return { expected: "https: and unix: upstreams are not supported yet; expected an http:// URL" };
+  const url = httpUrl(value);
+  if (url?.protocol !== "http:") return { expected: UPSTREAM_EXPECTED };
+  if (url.pathname !== "/" || url.search || url.hash)
+    return { expected: "expected a URL without a path: a request keeps the path that the client sent" };
+  if (url.username || url.password) return { expected: "expected a URL without a user name or password" };
+  return { value: url.origin };
+}
+
+const BASE_URL_EXPECTED = 'expected a URL such as "https://api.example.com"';
+
+/** An http or https URL that other URLs are made from: no query, no fragment, no slash at the end. */
+export const baseUrl = text(BASE_URL_EXPECTED, (value) => {
+  const url = httpUrl(value);
+  if (!url) return { expected: BASE_URL_EXPECTED };
+  if (url.username || url.password || url.search || url.hash || /[?#]/.test(value))
+    return { expected: "expected a URL without user name, query and fragment" };
+  if (value.endsWith("/")) return { expected: "expected a URL without a slash at its end" };
+  return { value };
+});
+
+function httpUrl(value: string): URL | undefined {
+  if (!/^https?:\/\/[^\s\\]+$/i.test(value) || !URL.canParse(value)) return undefined;
+  return new URL(value);
+}
+
+/** The path that the issuer's endpoints stand under. */
+export const basePath = text('expected a path such as "/__issuer"', (value) => {
+  if (/^(?:\/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,=:@-]*)+$/.test(value)) return { value };
+  return {
+    expected:
+      value === "/"
+        ? "expected a path below /: everything under it is answered by the issuer and never forwarded"
+        : 'expected a path such as "/__issuer": plain segments, no slash at its end',
+  };
+});
+
+const NOT_FOR_A_TOKEN =
+  /^(?:host|content-length|transfer-encoding|connection|keep-alive|proxy-connection|te|trailer|upgrade|expect|via|http2-settings|forwarded|date|content-type|content-encoding|x-forwarded-.*|x-request-id|x-real-ip)$/;
+
+/** The name of the field that carries the token. */
+export const headerName = text('expected a field name such as "Authorization"', (value) => {
+  if (!/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(value))
+    return { expected: 'expected a field name such as "Authorization": letters, digits and hyphens' };
+  if (NOT_FOR_A_TOKEN.test(value.toLowerCase()))
+    return { expected: "expected another field name: this one has a meaning that the token would destroy" };
+  return { value };
+});
+
+/** What stands before the token. */
+export const tokenPrefix = text('expected a prefix such as "Bearer", or "" for none', (value) => {
+  if (/^[\x21-\x7e]+(?: [\x21-\x7e]+)*$|^$/.test(value)) return { value };
+  return { expected: "expected visible ASCII characters, without a space at either end" };
+});
+
+/** A pattern for paths. */
+export const pathPattern = text<PathPattern>('expected a pattern such as "/orders/:id"', (value) => {
+  if (!value.startsWith("/"))
+    return { expected: 'expected a pattern that begins with "/", such as "/orders/:id"' };
+  if (value.includes("?"))
+    return { expected: "expected a pattern of the path alone: a query cannot be matched" };
+  try {
+    return { value: compilePathPattern(value) };
+  } catch (error) {
+    const reason = (error as Error).message.replace(/; visit .*$/s, "").replace(/: \/.*$/s, "");
+    return {
+      expected: `expected a pattern such as "/orders/:id" or "/files/*rest": ${reason}`,
+    };
+  }
+});
+
+/** A request method (RFC 9110 §9.1). */
+export const method = text("expected a method such as GET", (value) => {
+  if (/^[A-Z][A-Z0-9_-]*$/.test(value)) return { value };
+  const upperCase = value.toUpperCase();
+  const hint = /^[A-Z]+$/.test(upperCase) ? `; methods are case-sensitive: did you mean ${upperCase}?` : "";
+  return { expected: `expected a method such as GET${hint}` };
+});
+
+/** A host name to match, in lower case. */
+export const hostPattern = text(
+  'expected a host name such as "api.example.com" or "*.example.com"',
+  (value) => {
+    const host = value.toLowerCase().replace(/\.$/, "");
+    if (/^(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$|^\[[0-9a-f:.]+\]$/.test(host)) return { value: host };
+    const port = /:\d+$/.test(host) ? "; ports are not compared: leave the port out" : "";
+    return { expected: `expected a host name such as "api.example.com" or "*.example.com"${port}` };
+  },
+);
+
+/** The name of a policy. */
+export const policyName = text('expected a name such as "orders"', (value) =>
+  /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(value)
+    ? { value }
+    : { expected: "expected a name of at most 64 letters, digits, dots, hyphens and underscores" },
+);
+
+/** The name of an environment variable. */
+export const variableName = text("expected the name of an environment variable", (value) =>
+  /^[A-Za-z_][A-Za-z0-9_]*$/.test(value)
+    ? { value }
+    : { expected: "expected the name of an environment variable: letters, digits and underscores" },
+);
+
+/** Any JSON value. */
+export const jsonValue: z.ZodType<JsonValue> = z.json();

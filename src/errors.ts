@@ -1,0 +1,47 @@
+/**
+ * Every code that Countersign's own errors carry. A code is stable: programs may switch on it.
+ */
+export type ErrorCode = "ERR_CONFIG" | "ERR_KEY" | "ERR_LISTEN" | "ERR_USAGE" | "ERR_DEMO" | RequestErrorCode;
+
+/** The codes with which one request can be refused; each has its status in {@link statusByCode}. */
+export type RequestErrorCode = keyof typeof statusByCode;
+
+/** The one place where an error of a request becomes an HTTP status (RFC 9110 §15). */
+export const statusByCode = Object.freeze({
+  ERR_REQUEST_MALFORMED: 400,
+  ERR_TARGET_INVALID: 400,
+  ERR_TARGET_AMBIGUOUS: 400,
+  ERR_HOST_INVALID: 400,
+  ERR_NO_POLICY: 404,
+  ERR_ISSUER_PATH_UNKNOWN: 404,
+  ERR_METHOD_NOT_ALLOWED: 405,
+  ERR_REQUEST_TIMEOUT: 408,
+  ERR_FIELDS_TOO_LARGE: 431,
+  ERR_TOKEN_TOO_LARGE: 431,
+  ERR_INTERNAL: 500,
+  ERR_UPSTREAM_UNREACHABLE: 502,
+  ERR_UPSTREAM_BROKEN: 502,
+  ERR_SIGNING_FAILED: 503,
+  ERR_DRAINING: 503,
+  ERR_UPSTREAM_TIMEOUT: 504,
+  ERR_HTTP_VERSION: 505,
+});
+
+/** The base of every error that Countersign throws on purpose. */
+export class CountersignError extends Error {
+  /** Stable, machine-readable; never reworded. */
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+    this.code = code;
+  }
+}
+
+/** The one-line reason of anything thrown: its `code`, where it has one, and its message. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const code = (error as NodeJS.ErrnoException).code;
+  return code && !error.message.includes(code) ? `${error.message} (${code})` : error.message;
+}

@@ -1,0 +1,126 @@
+/** Field lines as Node.js and undici hold them raw: name, value, name, value, … */
+export type RawFields = string[];
+
+/**
+ * Fields that are about one connection, not the message (RFC 9110 §7.6.1), and those that our own connection
+ * to the other side sets anew. Canonical names.
+ */
+const HOP_BY_HOP = [
+  "connection",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+  "http2-settings",
+];
+const NEVER_IN_A_REQUEST = new Set([
+  ...HOP_BY_HOP,
+  "proxy-authorization",
+  "expect",
+  "forwarded",
+  "x-real-ip",
+  "x-request-id",
+]);
+const NEVER_IN_A_RESPONSE = new Set([...HOP_BY_HOP, "proxy-authenticate"]);
+
+/** Fields that a `Connection` field cannot take away: they frame the message or say whom it is for. */
+const NOT_NOMINABLE = new Set(["host", "content-length"]);
+
+/**
+ * The name under which a CGI, WSGI or PHP backend would know a field: lower case, and everything outside
+ * `[a-z0-9]` a hyphen. `X_Service_Token` and `x.service.token` are both `x-service-token`.
+ */
+export function canonicalFieldName(name: string): string {
+  const lowerCase = name.toLowerCase();
+  return /^[a-z0-9-]*$/.test(lowerCase) ? lowerCase : lowerCase.replaceAll(/[^a-z0-9]/g, "-");
+}
+
+/** What the backend is told about the client's connection. */
+export interface ForwardingFacts {
+  /** The client's IP address. */
+  readonly clientAddress: string;
+  readonly scheme: "http" | "https";
+  /** Host and port that the client asked for; `undefined` where an HTTP/1.0 client named none. */
+  readonly authority: string | undefined;
+  readonly httpVersion: string;
+  readonly requestId: string;
+  /** Whether the backend sees the client's `Host`; otherwise the upstream's own is set by the HTTP client. */
+  readonly preserveHost: boolean;
+  /** Whether a body follows whose `Content-Length` is to be kept. */
+  readonly hasBody: boolean;
+}
+
+/**
+ * The fields of a client's request that go on to the upstream, with our own about the connection set.
+ * Taken out are connection-specific fields, those that `Connection` names, what a stranger said about forwarding,
+ * and every spelling of a token field: what is left holds no token.
+ *
+ * @param tokenFieldNames canonical names of the fields that any policy puts a token in
+ */
+export function upstreamRequestFields(
+  rawFields: readonly string[],
+  facts: ForwardingFacts,
+  tokenFieldNames: ReadonlySet<string>,
+): RawFields {
+  const nominated = nominatedByConnection(rawFields);
+  const fields: RawFields = [];
+  let via = "";
+  if (facts.preserveHost && facts.authority !== undefined) fields.push("host", facts.authority);
+  for (let i = 0; i < rawFields.length; i += 2) {
+    const name = rawFields[i] as string;
+    const value = rawFields[i + 1] as string;
+    const canonical = canonicalFieldName(name);
+    if (tokenFieldNames.has(canonical) || NEVER_IN_A_REQUEST.has(canonical)) continue;
+    if (canonical.startsWith("x-forwarded-") || canonical === "host") continue;
+    if (nominated.has(canonical) && !NOT_NOMINABLE.has(canonical)) continue;
+    if (canonical === "content-length" && (!facts.hasBody || name.toLowerCase() !== canonical)) continue;
+    if (canonical === "via") {
+      via += `${value}, `;
+      continue;
+    }
+    fields.push(name, value);
+  }
+  fields.push("x-forwarded-for", facts.clientAddress, "x-forwarded-proto", facts.scheme);
+  if (facts.authority !== undefined) fields.push("x-forwarded-host", facts.authority);
+  fields.push("x-request-id", facts.requestId, "via", `${via}${facts.httpVersion} countersign`);
+  return fields;
+}
+
+/**
+ * The fields of the upstream's response that go on to the client: all but the connection-specific ones.
+ *
+ * @param rawFields as undici gives them: name and value by turns
+ */
+export function clientResponseFields(rawFields: readonly Buffer[]): RawFields {
+  const all = rawFields.map((bytes) => bytes.toString("latin1"));
+  const nominated = nominatedByConnection(all);
+  const fields: RawFields = [];
+  for (let i = 0; i < all.length; i += 2) {
+    const name = all[i] as string;
+    const lowerCase = name.toLowerCase();
+    if (NEVER_IN_A_RESPONSE.has(lowerCase)) continue;
+    if (nominated.has(lowerCase) && !NOT_NOMINABLE.has(lowerCase)) continue;
+    fields.push(name, all[i + 1] as string);
+  }
+  return fields;
+}
+
+const NONE: ReadonlySet<string> = new Set();
+
+/** Canonical names of the fields that any `Connection` line names. */
+function nominatedByConnection(rawFields: readonly string[]): ReadonlySet<string> {
+  let nominated: Set<string> | undefined;
+  for (let i = 0; i < rawFields.length; i += 2) {
+    const name = rawFields[i] as string;
+    if (name.length !== 10 || name.toLowerCase() !== "connection") continue;
+    for (const option of (rawFields[i + 1] as string).split(",")) {
+      const canonical = canonicalFieldName(option.trim());
+      if (canonical === "close" || canonical === "keep-alive" || canonical === "") continue;
+      nominated ??= new Set();
+      nominated.add(canonical);
+    }
+  }
+  return nominated ?? NONE;
+}

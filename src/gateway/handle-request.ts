@@ -1,0 +1,169 @@
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { reasonOf } from "../errors.ts";
+import type { Issuer } from "../issuer/issuer.ts";
+import { matchPolicy } from "../policy/match.ts";
+import type { Policy, TokenSettings } from "../policy/policy.ts";
+import { tokenRequestOf } from "../policy/token-request.ts";
+import { canonicalFieldName, upstreamRequestFields } from "./fields.ts";
+import { hostOf, parseHost } from "./host.ts";
+import type { IssuerEndpoints } from "./issuer-endpoints.ts";
+import { hasBody } from "./message-body.ts";
+import { answerProblem, type RequestProblem } from "./problem.ts";
+import { type Ambiguity, parseTarget } from "./target.ts";
+import type { Upstream } from "./upstream.ts";
+
+/** What a request meets on its way. */
+export interface RequestPathOptions {
+  readonly issuer: Issuer;
+  readonly issuerEndpoints: IssuerEndpoints;
+  readonly policies: readonly Policy[];
+  readonly upstream: Upstream;
+  readonly preserveHost: boolean;
+  readonly allowInPath: readonly Ambiguity[];
+  /** Scheme, authority and path prefix that request URLs are built from; by default the request's own authority. */
+  readonly publicUrl: string | undefined;
+  /** The authority of the listener, for an HTTP/1.0 request that names no host. */
+  readonly listenAuthority: string;
+  /** Told of each request that failed for a reason that the operator should know. */
+  readonly onFailure: (failure: RequestFailure) => void;
+}
+
+/** A request that was answered with an error that is not the client's own. */
+export interface RequestFailure extends RequestProblem {
+  readonly requestId: string;
+  /** For the log only. */
+  readonly cause: string;
+}
+
+/** Answers one request, in whatever way; it never throws. */
+export type RequestHandler = (clientRequest: IncomingMessage, clientResponse: ServerResponse) => void;
+
+/** More lines than this and the request is refused: what comes after a parser's limit would go unseen. */
+const MAX_FIELD_LINES = 200;
+/** Longer than most servers' limit for one field line. */
+const MAX_TOKEN_BYTES = 8192;
+
+/** Creates the function that takes each request through the stages, in order. */
+export function createRequestHandler(options: RequestPathOptions): RequestHandler {
+  const { issuer, issuerEndpoints, policies, upstream, preserveHost, allowInPath, onFailure } = options;
+  const tokenFieldNames = new Set(
+    policies.flatMap(({ token }) => (token === "none" ? [] : [canonicalFieldName(token.headerName)])),
+  );
+
+  return (clientRequest, clientResponse) => {
+    const requestId = requestIdOf(clientRequest.headers["x-request-id"]);
+    const refuse = (problem: RequestProblem) => answerProblem(clientResponse, problem, requestId);
+    const fail = (problem: RequestProblem, cause: string) => {
+      refuse(problem);
+      onFailure({ ...problem, requestId, cause });
+    };
+    handleRequest(clientRequest, clientResponse, { requestId, refuse, fail }).catch((error: unknown) =>
+      fail({ code: "ERR_INTERNAL", detail: "this sidecar failed; its log says why" }, reasonOf(error)),
+    );
+  };
+
+  async function handleRequest(
+    clientRequest: IncomingMessage,
+    clientResponse: ServerResponse,
+    answers: Answers,
+  ) {
+    const { requestId, refuse, fail } = answers;
+    const { rawHeaders, headers, method = "", url = "", httpVersion } = clientRequest;
+
+    // Framing that Node.js lets through.
+    if (httpVersion !== "1.1" && httpVersion !== "1.0")
+      return refuse({ code: "ERR_HTTP_VERSION", detail: "this port speaks HTTP/1.1 and HTTP/1.0" });
+    if (rawHeaders.length > MAX_FIELD_LINES * 2)
+      return refuse({ code: "ERR_FIELDS_TOO_LARGE", detail: `more than ${MAX_FIELD_LINES} field lines` });
+
+    // The target, and whom it is for.
+    const parsed = parseTarget(url, allowInPath);
+    if (parsed.kind === "refused") return refuse(parsed);
+    const { originForm, decodedPath } = parsed.target;
+    const host = parseHost(rawHeaders, parsed.target.authority);
+    if (host.kind === "refused") return refuse(host);
+
+    // The issuer's own documents.
+    if (issuerEndpoints.owns(decodedPath))
+      return issuerEndpoints.answer(clientRequest, clientResponse, decodedPath, requestId);
+
+    // Match a policy.
+    const policy = matchPolicy(policies, { method, host: hostOf(host.authority), decodedPath });
+    if (!policy) return refuse({ code: "ERR_NO_POLICY", detail: "no policy matches this request" });
+
+    // Sanitise: strip, then remove every token field.
+    const bodyFollows = hasBody(clientRequest);
+    const fields = upstreamRequestFields(
+      rawHeaders,
+      {
+        clientAddress: clientRequest.socket.remoteAddress ?? "unknown",
+        scheme: "http",
+        authority: host.authority,
+        httpVersion,
+        requestId,
+        preserveHost,
+        hasBody: bodyFollows,
+      },
+      tokenFieldNames,
+    );
+
+    // Set the token field.
+    if (policy.token !== "none") {
+      const requestUrl = () =>
+        (options.publicUrl ?? `http://${host.authority ?? options.listenAuthority}`) + originForm;
+      const token = await signToken(policy.token, requestUrl);
+      if (token.kind === "refused") return fail(token.problem, token.cause);
+      fields.push(policy.token.headerName, fieldValueOf(policy.token, token.jwt));
+    }
+
+    // Forward, and relay the response.
+    if (clientResponse.destroyed) return;
+    if (bodyFollows && headers.expect !== undefined) clientResponse.writeContinue();
+    upstream.forward(
+      clientRequest,
+      clientResponse,
+      { method, target: originForm, fields, hasBody: bodyFollows },
+      ({ problem, cause }) => fail(problem, reasonOf(cause)),
+    );
+  }
+
+  async function signToken(settings: TokenSettings, requestUrl: () => string): Promise<TokenOutcome> {
+    let jwt: string;
+    try {
+      jwt = await issuer.signJwt(tokenRequestOf(settings, requestUrl));
+    } catch (error) {
+      const problem = {
+        code: "ERR_SIGNING_FAILED",
+        detail: "the token for this request could not be signed",
+      } as const;
+      return { kind: "refused", problem, cause: reasonOf(error) };
+    }
+    if (jwt.length <= MAX_TOKEN_BYTES) return { kind: "token", jwt };
+    const detail = `the token for this request would have ${jwt.length} bytes; at most ${MAX_TOKEN_BYTES} are sent`;
+    const cause = "a shorter URL, a fixed token.audience or fewer additionalClaims make it smaller";
+    return { kind: "refused", problem: { code: "ERR_TOKEN_TOO_LARGE", detail }, cause };
+  }
+}
+
+/** How one request is answered where it is not forwarded. */
+interface Answers {
+  readonly requestId: string;
+  /** The client's own fault: answered, and that is all. */
+  refuse(problem: RequestProblem): void;
+  /** Not the client's fault: answered, and the operator is told. */
+  fail(problem: RequestProblem, cause: string): void;
+}
+
+type TokenOutcome =
+  | { readonly kind: "token"; readonly jwt: string }
+  | { readonly kind: "refused"; readonly problem: RequestProblem; readonly cause: string };
+
+function fieldValueOf({ tokenPrefix }: TokenSettings, jwt: string): string {
+  return tokenPrefix === "" ? jwt : `${tokenPrefix} ${jwt}`;
+}
+
+/** A client's own id where it is a plain token of at most 128 characters, else a new one. */
+function requestIdOf(claimed: string | string[] | undefined): string {
+  return typeof claimed === "string" && /^[\w.~+/=:@-]{1,128}$/.test(claimed) ? claimed : randomUUID();
+}

@@ -1,0 +1,194 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { Readable } from "node:stream";
+import { type Dispatcher, Pool } from "undici";
+import { clientResponseFields, type RawFields } from "./fields.ts";
+import { hasUnreadBody } from "./message-body.ts";
+import type { RequestProblem } from "./problem.ts";
+
+/** Where requests go, and how long that may take. Durations are in seconds. */
+export interface UpstreamOptions {
+  /** Scheme, host and port, such as `http://127.0.0.1:9000`. */
+  readonly origin: string;
+  readonly preserveHost: boolean;
+  /** How many connections are open at once, at most. */
+  readonly connections: number;
+  readonly timeouts: {
+    readonly connectSeconds: number;
+    /** From the end of the request to the response's fields. */
+    readonly headersSeconds: number;
+    /** Between two pieces of a response's body. */
+    readonly bodySeconds: number;
+  };
+}
+
+/** A request that is ready to be sent on. */
+export interface UpstreamRequest {
+  readonly method: string;
+  /** Origin-form: path and query. */
+  readonly target: string;
+  readonly fields: RawFields;
+  /** The client's message is the body, where it has one. */
+  readonly hasBody: boolean;
+}
+
+/** How one exchange with the upstream ended badly. */
+export interface UpstreamFailure {
+  /** What the client is told, where it has not been told anything yet. */
+  readonly problem: RequestProblem;
+  /** For the log: the error of the connection. */
+  readonly cause: Error;
+}
+
+/** The backend, behind a pool of connections. */
+export interface Upstream {
+  /**
+   * Sends one request and relays its response, both as streams. Where that fails `onFailure` is called once;
+   * the client's connection is destroyed where a part of the response had been relayed.
+   */
+  forward(
+    clientRequest: IncomingMessage,
+    clientResponse: ServerResponse,
+    upstreamRequest: UpstreamRequest,
+    onFailure: (failure: UpstreamFailure) => void,
+  ): void;
+  /** Ends idle connections, waits for the others, and takes no more requests. */
+  close(): Promise<void>;
+  /** Ends every connection at once. */
+  destroy(): Promise<void>;
+}
+
+/** Backends often drop an idle connection after 5 s; undici drops it first, or when the backend's Keep-Alive says. */
+const IDLE_CONNECTION_MS = 4000;
+
+/** Opens a pool of connections to one origin. No connection is made before the first request. */
+export function createUpstream({ origin, connections, timeouts }: UpstreamOptions): Upstream {
+  const pool = new Pool(origin, {
+    connections,
+    pipelining: 1,
+    allowH2: false,
+    keepAliveTimeout: IDLE_CONNECTION_MS,
+    connect: { timeout: timeouts.connectSeconds * 1000 },
+    headersTimeout: timeouts.headersSeconds * 1000,
+    bodyTimeout: timeouts.bodySeconds * 1000,
+  });
+  return {
+    forward(clientRequest, clientResponse, { method, target, fields, hasBody }, onFailure) {
+      const options: Dispatcher.DispatchOptions = {
+        path: target,
+        method,
+        headers: fields,
+        // undici destroys a body that it gives up on; wrapped, that leaves the client's connection open for our answer.
+        body: hasBody ? new Readable().wrap(clientRequest) : null,
+      };
+      // A stream of events may be silent for as long as nothing happens.
+      if (clientRequest.headers.accept?.includes("text/event-stream")) options.bodyTimeout = 0;
+      pool.dispatch(options, new ResponseRelay(clientRequest, clientResponse, onFailure));
+    },
+    close: () => pool.close(),
+    destroy: () => pool.destroy(),
+  };
+}
+
+/** Carries one response from the upstream to the client, at the client's speed. */
+class ResponseRelay implements Dispatcher.DispatchHandler {
+  readonly #clientRequest: IncomingMessage;
+  readonly #clientResponse: ServerResponse;
+  readonly #onFailure: (failure: UpstreamFailure) => void;
+  #controller: Dispatcher.DispatchController | undefined;
+  #clientIsGone = false;
+
+  constructor(
+    clientRequest: IncomingMessage,
+    clientResponse: ServerResponse,
+    onFailure: (failure: UpstreamFailure) => void,
+  ) {
+    this.#clientRequest = clientRequest;
+    this.#clientResponse = clientResponse;
+    this.#onFailure = onFailure;
+    clientResponse.on("close", () => {
+      if (clientResponse.writableFinished) return;
+      this.#clientIsGone = true;
+      this.#controller?.abort(new ClientGone());
+    });
+    clientResponse.on("drain", () => this.#controller?.resume());
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#clientIsGone) controller.abort(new ClientGone());
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    statusCode: number,
+    _fields: unknown,
+    statusMessage = "",
+  ): void {
+    // An interim response; the final one follows (RFC 9110 §15.2).
+    if (statusCode < 200) return;
+    const fields = clientResponseFields(controller.rawHeaders as Buffer[]);
+    // An answer before the end of the upload: nobody will read the rest, so the connection cannot be used again.
+    if (hasUnreadBody(this.#clientRequest)) fields.push("connection", "close");
+    this.#clientResponse.writeHead(statusCode, statusMessage, fields);
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (!this.#clientResponse.write(chunk)) controller.pause();
+  }
+
+  onResponseEnd(): void {
+    this.#clientResponse.end();
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
+    if (this.#clientIsGone || cause instanceof ClientGone || this.#clientRequest.destroyed) return;
+    // A cut response must not look like one that ended: the client sees its connection break.
+    if (this.#clientResponse.headersSent) this.#clientResponse.destroy();
+    this.#onFailure({ problem: problemOf(cause), cause });
+  }
+}
+
+/** Why an exchange was given up: nobody waits for its response. */
+class ClientGone extends Error {
+  constructor() {
+    super("the client has gone away");
+  }
+}
+
+const TIMEOUTS: Readonly<Record<string, string>> = {
+  UND_ERR_CONNECT_TIMEOUT: "the upstream did not accept a connection in time",
+  UND_ERR_HEADERS_TIMEOUT: "the upstream did not answer in time",
+  UND_ERR_BODY_TIMEOUT: "the upstream's response stopped in the middle",
+  ETIMEDOUT: "the upstream did not accept a connection in time",
+};
+const UNREACHABLE = new Set([
+  "ECONNREFUSED",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "EADDRNOTAVAIL",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EMFILE",
+]);
+
+function problemOf(error: Error): RequestProblem {
+  const code = codeOf(error);
+  const timeout = TIMEOUTS[code];
+  if (timeout) return { code: "ERR_UPSTREAM_TIMEOUT", detail: timeout };
+  if (UNREACHABLE.has(code))
+    return { code: "ERR_UPSTREAM_UNREACHABLE", detail: "the upstream cannot be reached" };
+  if (code === "UND_ERR_INVALID_ARG" || code === "UND_ERR_NOT_SUPPORTED")
+    return { code: "ERR_REQUEST_MALFORMED", detail: "the request cannot be forwarded as it is" };
+  if (code === "UND_ERR_DESTROYED" || code === "UND_ERR_CLOSED")
+    return { code: "ERR_DRAINING", detail: "this sidecar is shutting down" };
+  return {
+    code: "ERR_UPSTREAM_BROKEN",
+    detail: "the upstream closed the connection or sent no valid HTTP response",
+  };
+}
+
+function codeOf(error: Error): string {
+  // A host name with several addresses fails with one error for each; they are alike.
+  const first = error instanceof AggregateError && !("code" in error) ? error.errors[0] : error;
+  return String((first as NodeJS.ErrnoException).code ?? "");
+}

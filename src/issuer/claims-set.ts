@@ -1,0 +1,55 @@
+import { randomUUID } from "node:crypto";
+
+/** A JSON value, as a claim may hold. */
+export type JsonValue = string | number | boolean | null | JsonValue[] | { [name: string]: JsonValue };
+
+/** Claims by name. */
+export type Claims = Readonly<Record<string, JsonValue>>;
+
+/** What one token is to say. */
+export interface TokenRequest {
+  /** `sub` */
+  readonly subject: string;
+  /** `aud`; the claim is left out where it is absent. */
+  readonly audience?: string | readonly string[] | undefined;
+  /** How long the token is valid, in whole seconds: `exp` is `iat` plus this. */
+  readonly lifetimeSeconds: number;
+  /** Merged over the standard claims; `iss` is the only one of them that it may replace. */
+  readonly additionalClaims?: Claims | undefined;
+  /** Adds `nbf`, equal to `iat`. */
+  readonly notBefore?: boolean | undefined;
+  /** Adds a unique `jti`. */
+  readonly tokenId?: boolean | undefined;
+}
+
+/** Claims with a setting of their own, which `additionalClaims` may not hold, and the name of that setting. */
+export const CLAIMS_WITH_A_SETTING: Readonly<Record<string, string>> = Object.freeze({
+  sub: "subject",
+  aud: "audience",
+  exp: "expiresIn",
+  iat: "expiresIn",
+  nbf: "notBefore",
+  jti: "tokenId",
+});
+
+/**
+ * Builds the claims set of one token (RFC 7519 §4.1), in this order: iss, sub, aud, iat, exp, then the rest.
+ *
+ * @param issuedAt NumericDate: whole seconds since 1970-01-01T00:00:00Z
+ */
+export function claimsSetOf(
+  request: TokenRequest,
+  issuer: string,
+  issuedAt: number,
+): Record<string, unknown> {
+  return {
+    iss: issuer,
+    sub: request.subject,
+    ...(request.audience !== undefined && { aud: request.audience }),
+    iat: issuedAt,
+    exp: issuedAt + request.lifetimeSeconds,
+    ...(request.notBefore && { nbf: issuedAt }),
+    ...(request.tokenId && { jti: randomUUID() }),
+    ...request.additionalClaims,
+  };
+}

@@ -1,0 +1,134 @@
+import { randomUUID } from "node:crypto";
+import { link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { reasonOf } from "../errors.ts";
+import { SIGNING_ALGORITHMS, type SigningAlgorithm } from "./algorithms.ts";
+import {
+  createSigningKey,
+  generatePrivateKey,
+  KeyError,
+  parsePrivateKey,
+  type SigningKey,
+} from "./signing-key.ts";
+
+/**
+ * Opens a managed key directory: one PKCS#8 PEM file an algorithm, named after it (`EdDSA.pem`). The key for
+ * `algorithm` is generated where its file does not exist; a file that is there is never replaced.
+ *
+ * @returns every key in the directory, the one for `algorithm` first
+ * @throws {KeyError} ERR_KEY when the directory or a file cannot be used, with the remedy
+ */
+export async function openKeyDirectory(
+  directory: string,
+  algorithm: SigningAlgorithm,
+): Promise<SigningKey[]> {
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new KeyError(directory, `the key directory cannot be created: ${reasonOf(cause)}`, { cause });
+  }
+  const keys = await readKeyDirectory(directory, algorithm);
+  if (keys[0]?.algorithm === algorithm) return keys;
+  await writeNewKey(directory, algorithm);
+  return readKeyDirectory(directory, algorithm);
+}
+
+/**
+ * Reads the keys that a managed directory holds now, without making any. A directory that is not there holds none.
+ *
+ * @throws {KeyError} ERR_KEY when the directory or a file cannot be used, with the remedy
+ */
+export async function readKeyDirectory(
+  directory: string,
+  algorithm: SigningAlgorithm,
+): Promise<SigningKey[]> {
+  const names = await listDirectory(directory);
+  const others = SIGNING_ALGORITHMS.filter((other) => other !== algorithm);
+  const present = [algorithm, ...others].filter((name) => names.includes(`${name}.pem`));
+  if (names.length > 0) await checkAccess(directory, "directory");
+  return Promise.all(
+    present.map(async (name) => {
+      const file = join(directory, `${name}.pem`);
+      await checkAccess(file, "file");
+      return createSigningKey(parsePrivateKey(await readFile(file, "utf8"), file), name, file);
+    }),
+  );
+}
+
+async function listDirectory(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw new KeyError(directory, `the key directory cannot be read: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** Refuses what anybody but this process's own user can read or has written. */
+async function checkAccess(path: string, kind: "directory" | "file"): Promise<void> {
+  // Windows has no permission bits and no user ids.
+  if (process.platform === "win32") return;
+  const { mode, uid } = await stat(path);
+  const allowed = kind === "file" ? 0o600 : 0o700;
+  if ((mode & 0o077) !== 0) {
+    const found = (mode & 0o777).toString(8).padStart(4, "0");
+    throw new KeyError(
+      path,
+      `this key ${kind} is open to other users (mode ${found}); close it: chmod ${allowed.toString(8)} ${path}`,
+    );
+  }
+  const self = process.getuid?.();
+  if (self !== undefined && uid !== self)
+    throw new KeyError(
+      path,
+      `this key ${kind} belongs to uid ${uid}, and Countersign runs as uid ${self}; change one`,
+    );
+}
+
+/** Old file or new file, never half of one: written aside, synced, put in place, and the directory synced. */
+async function writeNewKey(directory: string, algorithm: SigningAlgorithm): Promise<void> {
+  const file = join(directory, `${algorithm}.pem`);
+  const temporary = join(directory, `.${algorithm}.${randomUUID()}.tmp`);
+  const pem = (await generatePrivateKey(algorithm)).export({ type: "pkcs8", format: "pem" });
+  try {
+    await checkAccess(directory, "directory");
+    const handle = await open(temporary, "wx", 0o600);
+    try {
+      await handle.writeFile(pem);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await putInPlace(temporary, file);
+    await syncDirectory(directory);
+  } catch (cause) {
+    if (cause instanceof KeyError) throw cause;
+    throw new KeyError(file, `the new key cannot be written: ${reasonOf(cause)}`, { cause });
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+/** A hard link, unlike a rename, leaves alone a key that another process has put there in the meantime. */
+async function putInPlace(temporary: string, file: string): Promise<void> {
+  try {
+    await link(temporary, file);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") return;
+    // File systems without hard links: some network shares and FUSE mounts.
+    if (code !== "EPERM" && code !== "ENOTSUP" && code !== "ENOSYS") throw error;
+    await rename(temporary, file);
+  }
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  // Windows cannot open a directory for syncing.
+  if (process.platform === "win32") return;
+  const handle = await open(directory, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

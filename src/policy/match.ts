@@ -1,0 +1,24 @@
+import type { Policy } from "./policy.ts";
+
+/** What a policy is chosen by. */
+export interface MatchInput {
+  readonly method: string;
+  /** Lower-case, without a port; "" where the request names none. */
+  readonly host: string;
+  /** The decoded view of the path, as `Target.decodedPath` has it. */
+  readonly decodedPath: string;
+}
+
+/** The first policy that matches, or `undefined`. */
+export function matchPolicy(policies: readonly Policy[], input: MatchInput): Policy | undefined {
+  return policies.find(({ match }) => {
+    if (match.methods && !match.methods.includes(input.method)) return false;
+    if (match.hosts && !match.hosts.some((pattern) => hostMatches(pattern, input.host))) return false;
+    return match.path === undefined || match.path.regexp.test(input.decodedPath);
+  });
+}
+
+function hostMatches(pattern: string, host: string): boolean {
+  if (!pattern.startsWith("*.")) return pattern === host;
+  return host.length > pattern.length - 1 && host.endsWith(pattern.slice(1));
+}

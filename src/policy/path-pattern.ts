@@ -1,0 +1,27 @@
+import { parse, pathToRegexp, type Token } from "path-to-regexp";
+
+/** A path pattern of the configuration, compiled. */
+export interface PathPattern {
+  /** As the configuration has it. */
+  readonly source: string;
+  /** Matches a whole decoded path, case-sensitively. */
+  readonly regexp: RegExp;
+}
+
+/**
+ * Compiles a pattern such as `/orders/:id`, `/files/*rest` or `/reports{/:year}`. A wildcard at the end also
+ * matches nothing, so that `/*rest` is every path. A slash at the end counts: `/orders` is not `/orders/`.
+ *
+ * @throws {TypeError} when the pattern cannot be read
+ */
+export function compilePathPattern(source: string): PathPattern {
+  const { tokens } = parse(source, { encodePath: decodeURIComponent });
+  const last = tokens.at(-1);
+  const total: Token[] =
+    last?.type === "wildcard" ? [...tokens.slice(0, -1), { type: "group", tokens: [last] }] : [...tokens];
+  const { regexp } = pathToRegexp(
+    { tokens: total, originalPath: source },
+    { sensitive: true, trailing: false },
+  );
+  return { source, regexp };
+}

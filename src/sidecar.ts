@@ -1,0 +1,95 @@
+import type { AddressInfo } from "node:net";
+import type { Config } from "./config/config.ts";
+import { createRequestHandler, type RequestFailure } from "./gateway/handle-request.ts";
+import { createIssuerEndpoints } from "./gateway/issuer-endpoints.ts";
+import { createListener, formatAddress, type ListenAddress } from "./gateway/listener.ts";
+import { createUpstream } from "./gateway/upstream.ts";
+import { createIssuer, type Issuer } from "./issuer/issuer.ts";
+import { openKeys } from "./issuer/key-source.ts";
+import type { SigningKey } from "./issuer/signing-key.ts";
+
+/** What {@link createSidecar} takes beside its configuration. */
+export interface SidecarOptions {
+  /** Milliseconds since the epoch. Default: `Date.now`. */
+  readonly now?: () => number;
+  /** Where `issuer.keys.env` is looked up. Default: `process.env`. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Told of each request that failed for a reason that is not the client's. */
+  readonly onFailure?: (failure: RequestFailure) => void;
+}
+
+/** A sidecar that accepts requests. */
+export interface RunningSidecar {
+  /** The URL that clients use, such as `http://127.0.0.1:8080`. */
+  readonly url: string;
+  readonly issuer: Issuer;
+}
+
+/** The whole of Countersign in one object: a listener, an issuer and an upstream. */
+export interface Sidecar {
+  /**
+   * Opens the keys and begins to accept requests.
+   *
+   * @throws {KeyError} ERR_KEY when a key cannot be used
+   * @throws {ListenError} ERR_LISTEN when the address cannot be listened on
+   */
+  start(): Promise<RunningSidecar>;
+  /** Accepts no more requests, lets those under way end (for at most `timeouts.drain`), and closes everything. */
+  close(): Promise<void>;
+}
+
+/** Puts a sidecar together from a checked configuration. Nothing is opened before `start`. */
+export function createSidecar(config: Config, options: SidecarOptions = {}): Sidecar {
+  const { now = Date.now, env = process.env, onFailure = () => {} } = options;
+  const listener = createListener(config.timeouts);
+  const upstream = createUpstream(config.upstream);
+
+  return {
+    async start() {
+      const keys = await openKeys(config.issuer.keys, config.issuer.algorithm, env);
+      // Which port it is, and so the issuer's default URL, is known only once it is open.
+      const { port } = await listener.listen(config.listen);
+      const listenAuthority = reachableAuthority({ ...config.listen, port });
+      const issuer = createIssuer({
+        url: issuerUrlOf(config, port),
+        keys: keys as [SigningKey, ...SigningKey[]],
+        jwksMaxAgeSeconds: config.issuer.jwksMaxAgeSeconds,
+        now,
+      });
+      listener.serve(
+        createRequestHandler({
+          issuer,
+          issuerEndpoints: createIssuerEndpoints(issuer, config.issuer.basePath),
+          policies: config.policies,
+          upstream,
+          preserveHost: config.upstream.preserveHost,
+          allowInPath: config.allowInPath,
+          publicUrl: config.publicUrl,
+          listenAuthority,
+          onFailure,
+        }),
+      );
+      return { url: `http://${listenAuthority}`, issuer };
+    },
+
+    async close() {
+      await listener.close(config.timeouts.drainSeconds * 1000);
+      await upstream.destroy();
+    },
+  };
+}
+
+/**
+ * The issuer's URL: as configured, else the listener's own with `basePath`.
+ *
+ * @param port the port that is listened on, where the configuration leaves it open
+ */
+export function issuerUrlOf({ issuer, listen }: Config, port: AddressInfo["port"] = listen.port): string {
+  return issuer.url ?? `http://${reachableAuthority({ ...listen, port })}${issuer.basePath}`;
+}
+
+/** A listener on every address is reached, from this machine, at the loopback one. */
+function reachableAuthority({ host, port }: ListenAddress): string {
+  const isWildcard = host === undefined || host === "0.0.0.0" || host === "::";
+  return formatAddress({ host: isWildcard ? "127.0.0.1" : host, port });
+}

@@ -1,0 +1,97 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The real executable, which runs what `npm run build` made. */
+export const EXECUTABLE = fileURLToPath(new URL("../../bin/countersign.js", import.meta.url));
+
+interface Surroundings {
+  /** The working directory. */
+  readonly cwd?: string;
+  /** Variables beside those of this process. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** How one run of the executable ended. */
+export interface CommandResult {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs `countersign` with these arguments to its end. */
+export async function runCommand(
+  arguments_: readonly string[],
+  surroundings: Surroundings = {},
+): Promise<CommandResult> {
+  const child = spawnExecutable(arguments_, surroundings);
+  const output = collect(child);
+  const [code] = (await once(child, "close")) as [number | null];
+  return { code, ...output() };
+}
+
+/** A `countersign` that goes on running. */
+export interface RunningCommand extends AsyncDisposable {
+  /** The sidecar's URL, as it printed it. */
+  readonly url: string;
+  readonly pid: number;
+  output(): { readonly stdout: string; readonly stderr: string };
+  /** Sends a signal and waits for the end. */
+  stop(signal?: NodeJS.Signals): Promise<CommandResult>;
+}
+
+/** Starts `countersign` and waits until it listens. */
+export async function startCommand(
+  arguments_: readonly string[],
+  surroundings: Surroundings = {},
+): Promise<RunningCommand> {
+  const child = spawnExecutable(arguments_, surroundings);
+  const output = collect(child);
+  const ended = once(child, "close") as Promise<[number | null]>;
+  const url = await new Promise<string>((resolve, reject) => {
+    child.stderr?.on("data", () => {
+      const match = /listening on +(http:\S+)[\s\S]*signing with/.exec(output().stderr);
+      if (match?.[1]) resolve(match[1]);
+    });
+    ended.then(() => reject(new Error(`ended before it listened:\n${output().stderr}`)));
+  });
+  const stop = async (signal: NodeJS.Signals = "SIGTERM") => {
+    child.kill(signal);
+    const [code] = await ended;
+    return { code, ...output() };
+  };
+  return {
+    url,
+    pid: child.pid as number,
+    output,
+    stop,
+    async [Symbol.asyncDispose]() {
+      await stop("SIGKILL");
+    },
+  };
+}
+
+function spawnExecutable(arguments_: readonly string[], { cwd, env }: Surroundings): ChildProcess {
+  return spawn(process.execPath, [EXECUTABLE, ...arguments_], { cwd, env: { ...process.env, ...env } });
+}
+
+function collect(child: ChildProcess): () => { stdout: string; stderr: string } {
+  let stdout = "";
+  let stderr = "";
+  child.stdout?.on("data", (data) => {
+    stdout += data;
+  });
+  child.stderr?.on("data", (data) => {
+    stderr += data;
+  });
+  return () => ({ stdout, stderr });
+}
+
+/** A folder that is gone after the test: `using folder = temporaryFolder()`. */
+export function temporaryFolder(): { readonly path: string } & Disposable {
+  const path = mkdtempSync(join(tmpdir(), "countersign-"));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}

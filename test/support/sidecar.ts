@@ -1,0 +1,43 @@
+import { type Config, createSidecar, parseConfig, type SidecarOptions } from "../../src/index.ts";
+import type { Issuer } from "../../src/issuer/issuer.ts";
+
+/** A sidecar in this process, on a port of its own. */
+export interface TestSidecar extends AsyncDisposable {
+  readonly url: string;
+  readonly port: number;
+  readonly issuer: Issuer;
+  readonly config: Config;
+  /** What the sidecar told its operator, in order. */
+  readonly failures: { readonly code: string; readonly cause: string }[];
+  close(): Promise<void>;
+}
+
+/** What {@link startSidecar} takes beside the upstream. */
+export interface TestSidecarOptions extends Omit<SidecarOptions, "onFailure"> {
+  /** Further YAML, below `listen` and `upstream`. Without the key `issuer` the signing key is ephemeral. */
+  readonly yaml?: string;
+}
+
+/** Starts a sidecar in front of `upstream`: `await using sidecar = await startSidecar(backend.url)`. */
+export async function startSidecar(upstream: string, options: TestSidecarOptions = {}): Promise<TestSidecar> {
+  const { yaml = "", ...sidecarOptions } = options;
+  const issuer = /^issuer:/m.test(yaml) ? "" : "issuer: {keys: {ephemeral: true}}\n";
+  const text = `listen: 127.0.0.1:0\n${/^upstream:/m.test(yaml) ? "" : `upstream: ${upstream}\n`}${issuer}${yaml}`;
+  const { config } = parseConfig(text, { file: "sidecar.yaml", env: options.env });
+  const failures: TestSidecar["failures"] = [];
+  const sidecar = createSidecar(config, {
+    ...sidecarOptions,
+    onFailure: (failure) => failures.push(failure),
+  });
+  const running = await sidecar.start();
+  const close = () => sidecar.close();
+  return {
+    url: running.url,
+    port: Number(new URL(running.url).port),
+    issuer: running.issuer,
+    config,
+    failures,
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
