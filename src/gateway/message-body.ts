@@ -1,4 +1,5 @@
 import type { IncomingMessage } from "node:http";
+import { Readable } from "node:stream";
 
 /** Whether the request has a body: Content-Length above zero, or Transfer-Encoding (RFC 9112 §6.3). */
 export function hasBody({ headers }: IncomingMessage): boolean {
@@ -10,4 +11,28 @@ export function hasBody({ headers }: IncomingMessage): boolean {
 /** Whether a part of the request's body is still to come: a connection that is not read to there cannot be used again. */
 export function hasUnreadBody(clientRequest: IncomingMessage): boolean {
   return !clientRequest.complete && hasBody(clientRequest);
+}
+
+/**
+ * The body of a client's request, for undici. It may be destroyed (undici does so where it gives up on a request)
+ * and leaves the client's connection open all the same, so that an answer can still be sent there.
+ */
+export class RequestBody extends Readable {
+  readonly #clientRequest: IncomingMessage;
+
+  constructor(clientRequest: IncomingMessage) {
+    super();
+    this.#clientRequest = clientRequest;
+    clientRequest.on("data", (chunk: Buffer) => {
+      if (!this.push(chunk)) clientRequest.pause();
+    });
+    clientRequest.on("end", () => this.push(null));
+    // A client that goes away in the middle: the upstream must not take what came for the whole.
+    clientRequest.on("error", (error) => this.destroy(error));
+    clientRequest.pause();
+  }
+
+  override _read(): void {
+    this.#clientRequest.resume();
+  }
 }

@@ -1,8 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { Readable } from "node:stream";
 import { type Dispatcher, Pool } from "undici";
 import { clientResponseFields, type RawFields } from "./fields.ts";
-import { hasUnreadBody } from "./message-body.ts";
+import { hasUnreadBody, RequestBody } from "./message-body.ts";
 import type { RequestProblem } from "./problem.ts";
 
 /** Where requests go, and how long that may take. Durations are in seconds. */
@@ -77,8 +76,7 @@ export function createUpstream({ origin, connections, timeouts }: UpstreamOption
         path: target,
         method,
         headers: fields,
-        // undici destroys a body that it gives up on; wrapped, that leaves the client's connection open for our answer.
-        body: hasBody ? new Readable().wrap(clientRequest) : null,
+        body: hasBody ? new RequestBody(clientRequest) : null,
       };
       // A stream of events may be silent for as long as nothing happens.
       if (clientRequest.headers.accept?.includes("text/event-stream")) options.bodyTimeout = 0;

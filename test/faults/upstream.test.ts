@@ -1,0 +1,243 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { request as httpRequest, type IncomingMessage } from "node:http";
+import { connect } from "node:net";
+import { describe, expect, test, vi } from "vitest";
+import { startBackend } from "../support/backend.ts";
+import { startRawBackend } from "../support/raw-backend.ts";
+import { sendRaw } from "../support/raw-client.ts";
+import { startSidecar } from "../support/sidecar.ts";
+
+const GET = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+function upstreamYaml(url: string, timeouts: string) {
+  return { yaml: `upstream: {url: "${url}", timeouts: ${timeouts}}` };
+}
+
+/** A port on which nobody listens. */
+async function closedPort(): Promise<string> {
+  const backend = await startBackend();
+  await backend[Symbol.asyncDispose]();
+  return backend.url;
+}
+
+/** A process that is stopped with its queue of connections full: the kernel leaves further ones without an answer. */
+async function startStoppedBackend(): Promise<{ readonly url: string } & AsyncDisposable> {
+  const program =
+    "require('net').createServer().listen({port: 0, host: '127.0.0.1', backlog: 1}, function () { console.log(this.address().port) })";
+  const child = spawn(process.execPath, ["-e", program]);
+  const [line] = (await once(child.stdout, "data")) as [Buffer];
+  const port = Number(line);
+  child.kill("SIGSTOP");
+  const queued = Array.from({ length: 8 }, () => connect(port, "127.0.0.1").on("error", () => {}));
+  return {
+    url: `http://127.0.0.1:${port}`,
+    async [Symbol.asyncDispose]() {
+      for (const socket of queued) socket.destroy();
+      child.kill("SIGKILL");
+      await once(child, "close");
+    },
+  };
+}
+
+test.each([
+  ["GET", undefined],
+  ["POST", "a body that nobody will read"],
+])("%s to a backend that refuses connections is answered 502", async (method, body) => {
+  await using sidecar = await startSidecar(await closedPort());
+
+  const response = await fetch(sidecar.url, { method, ...(body && { body }) });
+
+  expect(response.status).toBe(502);
+  expect(await response.json()).toMatchObject({ code: "ERR_UPSTREAM_UNREACHABLE" });
+  expect(sidecar.failures).toEqual([expect.objectContaining({ code: "ERR_UPSTREAM_UNREACHABLE" })]);
+});
+
+test("a large upload to a backend that refuses connections is still answered 502", async () => {
+  await using sidecar = await startSidecar(await closedPort());
+  const request = httpRequest(sidecar.url, { method: "POST", headers: { "content-length": 50_000_000 } });
+  request.on("error", () => {});
+  request.write(Buffer.alloc(1_000_000));
+
+  const [response] = (await once(request, "response")) as [IncomingMessage];
+
+  expect(response.statusCode).toBe(502);
+  expect(response.headers.connection).toBe("close");
+  request.destroy();
+});
+
+test("a host name that does not resolve is answered 502", async () => {
+  await using sidecar = await startSidecar("http://no-such-host.invalid:9000");
+
+  const response = await fetch(sidecar.url);
+
+  expect(response.status).toBe(502);
+  expect(await response.json()).toMatchObject({ code: "ERR_UPSTREAM_UNREACHABLE" });
+});
+
+test("a connection reset before a response byte is answered 502", async () => {
+  await using backend = await startRawBackend((socket) => socket.resetAndDestroy());
+  await using sidecar = await startSidecar(backend.url);
+
+  const response = await fetch(sidecar.url);
+
+  expect(response.status).toBe(502);
+  expect(await response.json()).toMatchObject({ code: "ERR_UPSTREAM_BROKEN" });
+});
+
+test.each([
+  ["no HTTP", "hello\r\n\r\n"],
+  ["two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!"],
+  [
+    "an unasked switch of protocols",
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+  ],
+  ["an unasked 100", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"],
+])("a backend that answers %s is answered for with 502", async (_, bytes) => {
+  await using backend = await startRawBackend((socket) => socket.write(bytes));
+  await using sidecar = await startSidecar(backend.url);
+
+  const response = await fetch(sidecar.url);
+
+  expect(response.status).toBe(502);
+  expect(await response.json()).toMatchObject({ code: "ERR_UPSTREAM_BROKEN" });
+});
+
+test("a backend that sends no fields in time is answered for with 504", async () => {
+  await using backend = await startRawBackend(() => {});
+  await using sidecar = await startSidecar(backend.url, upstreamYaml(backend.url, "{headers: 1s}"));
+
+  const response = await fetch(sidecar.url);
+
+  expect(response.status).toBe(504);
+  expect(await response.json()).toMatchObject({ code: "ERR_UPSTREAM_TIMEOUT" });
+});
+
+test("a backend that accepts no connection in time is answered for with 504", async () => {
+  await using backend = await startStoppedBackend();
+  await using sidecar = await startSidecar("", upstreamYaml(backend.url, "{connect: 1s}"));
+
+  const response = await fetch(sidecar.url);
+
+  expect(response.status).toBe(504);
+  expect(await response.json()).toMatchObject({ code: "ERR_UPSTREAM_TIMEOUT" });
+});
+
+describe("a response that is cut in the middle is never a clean end", () => {
+  test.each([
+    ["with a length", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nfifty"],
+    ["in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfifty\r\n"],
+  ])("%s", async (_, bytes) => {
+    await using backend = await startRawBackend((socket) => socket.end(bytes));
+    await using sidecar = await startSidecar(backend.url);
+
+    const response = await fetch(sidecar.url);
+
+    await expect(response.text()).rejects.toThrow();
+    expect(sidecar.failures).toEqual([expect.objectContaining({ code: "ERR_UPSTREAM_BROKEN" })]);
+  });
+
+  test("by a silence longer than timeouts.body", async () => {
+    await using backend = await startRawBackend((socket) =>
+      socket.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nfifty"),
+    );
+    await using sidecar = await startSidecar(backend.url, upstreamYaml(backend.url, "{body: 1s}"));
+
+    const response = await fetch(sidecar.url);
+
+    await expect(response.text()).rejects.toThrow();
+    expect(sidecar.failures).toEqual([expect.objectContaining({ code: "ERR_UPSTREAM_TIMEOUT" })]);
+  });
+});
+
+test("an event stream may be silent for longer than timeouts.body", async () => {
+  await using backend = await startBackend((_request, response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.write("data: 1\n\n");
+    setTimeout(() => response.end("data: 2\n\n"), 2500);
+  });
+  await using sidecar = await startSidecar(backend.url, upstreamYaml(backend.url, "{body: 1s}"));
+
+  const response = await fetch(sidecar.url, { headers: { accept: "text/event-stream" } });
+
+  expect(await response.text()).toBe("data: 1\n\ndata: 2\n\n");
+});
+
+test("an answer in the middle of an upload is delivered, and the connection closes", async () => {
+  await using backend = await startBackend((_request, response) => {
+    response.writeHead(413, { connection: "close" }).end("too large");
+  });
+  await using sidecar = await startSidecar(backend.url);
+  const request = httpRequest(sidecar.url, { method: "POST", headers: { "content-length": 50_000_000 } });
+  request.on("error", () => {});
+  request.write(Buffer.alloc(100_000));
+
+  const [response] = (await once(request, "response")) as [IncomingMessage];
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+
+  expect(response.statusCode).toBe(413);
+  expect(Buffer.concat(chunks).toString()).toBe("too large");
+  expect(response.headers.connection).toBe("close");
+});
+
+describe("a client that goes away ends the backend's request within a second", () => {
+  test("while the backend has not answered", async () => {
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    await using backend = await startBackend((request) => void request.on("close", () => resolve()));
+    await using sidecar = await startSidecar(backend.url);
+    const socket = connect(sidecar.port, "127.0.0.1", () =>
+      socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    );
+
+    await vi.waitFor(() => expect(socket.bytesWritten).toBeGreaterThan(0));
+    setTimeout(() => socket.destroy(), 100);
+
+    await ended;
+    expect(sidecar.failures).toEqual([]);
+  });
+
+  test("in the middle of its upload", async () => {
+    const { promise: ended, resolve } = Promise.withResolvers<boolean>();
+    await using backend = await startBackend((request) => {
+      request.on("data", () => socket.destroy());
+      request.on("close", () => resolve(request.complete));
+      request.on("error", () => {});
+    });
+    await using sidecar = await startSidecar(backend.url);
+    const socket = connect(sidecar.port, "127.0.0.1", () =>
+      socket.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf"),
+    );
+
+    expect(await ended).toBe(false);
+    expect(sidecar.failures).toEqual([]);
+  });
+
+  test("in the middle of the response", async () => {
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    await using backend = await startBackend((_request, response) => {
+      response.write("a");
+      response.on("close", () => resolve());
+    });
+    await using sidecar = await startSidecar(backend.url);
+    const socket = connect(sidecar.port, "127.0.0.1", () =>
+      socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    );
+    socket.on("data", () => socket.destroy());
+
+    await ended;
+    expect(sidecar.failures).toEqual([]);
+  });
+});
+
+test("a POST is sent once, whatever becomes of it", async () => {
+  await using backend = await startRawBackend((socket) => socket.resetAndDestroy());
+  await using sidecar = await startSidecar(backend.url);
+
+  await sendRaw(
+    sidecar.port,
+    GET.replace("GET", "POST").replace("\r\n\r\n", "\r\nContent-Length: 1\r\n\r\nx"),
+  );
+
+  expect(backend.requestLines()).toHaveLength(1);
+});

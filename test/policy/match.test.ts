@@ -1,0 +1,84 @@
+import { describe, expect, test } from "vitest";
+import { parseConfig } from "../../src/index.ts";
+import { matchPolicy } from "../../src/policy/match.ts";
+
+function policiesOf(yaml: string) {
+  return parseConfig(`upstream: http://127.0.0.1:9000\npolicies:\n${yaml}`, { file: "sidecar.yaml" }).config
+    .policies;
+}
+
+function nameOf(yaml: string, decodedPath: string, method = "GET", host = "api.example.com") {
+  return matchPolicy(policiesOf(yaml), { method, host, decodedPath })?.name;
+}
+
+describe("paths", () => {
+  test.each([
+    ["/orders/:id", "/orders/42", true],
+    ["/orders/:id", "/orders/", false],
+    ["/orders/:id", "/orders/42/items", false],
+    ["/orders", "/orders", true],
+    ["/orders", "/orders/", false],
+    ["/orders", "/Orders", false],
+    ["/orders{/}", "/orders/", true],
+    ["/*rest", "/", true],
+    ["/*rest", "/a/b/c", true],
+    ["/files/*rest", "/files/a/b", true],
+    ["/files/*rest", "/files/", true],
+    ["/files/*rest", "/files", false],
+    ["/files{/*rest}", "/files", true],
+    ["/a/*middle/z", "/a/b/c/z", true],
+    ["/reports{/:year}", "/reports", true],
+    ["/reports{/:year}", "/reports/2026", true],
+    ["/caf%C3%A9", "/café", true],
+    ["/café", "/café", true],
+    ["/v1.0/x", "/v1a0/x", false],
+  ])("%s on %s: %s", (pattern, path, matches) => {
+    expect(nameOf(`  - {name: it, match: {path: "${pattern}"}}`, path)).toBe(matches ? "it" : undefined);
+  });
+});
+
+test("the first policy that matches wins", () => {
+  const yaml = `
+  - {name: first, match: {path: "/a/*rest"}}
+  - {name: second, match: {path: "/a/b"}}
+  - {name: rest}`;
+  expect(nameOf(yaml, "/a/b")).toBe("first");
+  expect(nameOf(yaml, "/b")).toBe("rest");
+});
+
+test("methods are compared as they are, and GET does not include HEAD", () => {
+  const yaml = "  - {name: it, match: {methods: [GET, POST]}}";
+  expect(nameOf(yaml, "/", "POST")).toBe("it");
+  expect(nameOf(yaml, "/", "HEAD")).toBeUndefined();
+  expect(nameOf(yaml, "/", "get")).toBeUndefined();
+});
+
+test.each([
+  ["api.example.com", "api.example.com", true],
+  ["API.Example.com", "api.example.com", true],
+  ["api.example.com", "www.example.com", false],
+  ["*.example.com", "api.example.com", true],
+  ["*.example.com", "a.b.example.com", true],
+  ["*.example.com", "example.com", false],
+  ["*.example.com", ".example.com", false],
+  ["*.example.com", "evilexample.com", false],
+  ["'[::1]'", "[::1]", true],
+  ["api.example.com", "", false],
+])("the host pattern %s on %s: %s", (pattern, host, matches) => {
+  expect(
+    nameOf(
+      `  - {name: it, match: {hosts: [${pattern.startsWith("*") ? `"${pattern}"` : pattern}]}}`,
+      "/",
+      "GET",
+      host,
+    ),
+  ).toBe(matches ? "it" : undefined);
+});
+
+test("every part of match has to hold", () => {
+  const yaml = "  - {name: it, match: {path: /a, methods: [GET], hosts: [api.example.com]}}";
+  expect(nameOf(yaml, "/a")).toBe("it");
+  expect(nameOf(yaml, "/b")).toBeUndefined();
+  expect(nameOf(yaml, "/a", "POST")).toBeUndefined();
+  expect(nameOf(yaml, "/a", "GET", "other")).toBeUndefined();
+});
