@@ -42,8 +42,9 @@ export async function closeOnSignal(close: () => Promise<void>): Promise<void> {
     process.once("SIGTERM", resolve);
     process.once("SIGINT", resolve);
   });
-  console.error(`\n${signal}: finishing the requests under way; press again to end at once`);
+  // Said aloud, because process 1 of a container ignores a signal that it has no handler for.
   for (const again of ["SIGTERM", "SIGINT"] as const) process.once(again, () => process.exit(1));
+  console.error(`\n${signal}: finishing the requests under way; a second signal ends at once`);
   await close();
   // Whatever a library still holds open must not keep a stopped sidecar alive.
   process.exit();

@@ -23,6 +23,8 @@ export class RequestBody extends Readable {
   constructor(clientRequest: IncomingMessage) {
     super();
     this.#clientRequest = clientRequest;
+    // undici stops listening when it is done with a request, and an error that nobody hears ends the process.
+    this.on("error", () => {});
     clientRequest.on("data", (chunk: Buffer) => {
       if (!this.push(chunk)) clientRequest.pause();
     });
