@@ -2,25 +2,23 @@
 // It runs with whatever Node.js is at hand, before anything is installed; the rest runs with the one in node_modules.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const OLDEST_NODE = [24, 9];
 const OWN_NODE = "node_modules/node/bin/node";
-const INSTALLED = "node_modules/.countersign-installed";
-const BUILT = "dist/.built";
 
 process.chdir(join(dirname(fileURLToPath(import.meta.url)), ".."));
-whenChanged(INSTALLED, ["package.json", "package-lock.json"], install);
-whenChanged(BUILT, ["src", "tsconfig.json", "tsconfig.build.json", "package-lock.json"], build);
+whenChanged(["package.json", "package-lock.json"], "node_modules", install);
+whenChanged(["src", "tsconfig.json", "tsconfig.build.json", "package-lock.json"], "dist", build);
 
-/** Runs `step` where the files differ from those at its last success, which a stamp keeps. */
-function whenChanged(stamp, paths, step) {
+/** Runs `step`, which makes the folder `product`, where the files differ from those at its last success. */
+function whenChanged(paths, product, step) {
+  const stamp = `node_modules/.countersign-${step.name}`;
   const state = `${process.platform} ${process.arch} ${digestOf(paths)}\n`;
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === state) return;
+  if (existsSync(product) && existsSync(stamp) && readFileSync(stamp, "utf8") === state) return;
   step();
-  mkdirSync(dirname(stamp), { recursive: true });
   writeFileSync(stamp, state);
 }
 

@@ -13,6 +13,8 @@ interface Surroundings {
   readonly cwd?: string;
   /** Variables beside those of this process. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Another copy of the executable. */
+  readonly executable?: string;
 }
 
 /** How one run of the executable ended. */
@@ -74,8 +76,9 @@ export async function startCommand(
   };
 }
 
-function spawnExecutable(arguments_: readonly string[], { cwd, env }: Surroundings): ChildProcess {
-  return spawn(process.execPath, [EXECUTABLE, ...arguments_], { cwd, env: { ...process.env, ...env } });
+function spawnExecutable(arguments_: readonly string[], surroundings: Surroundings): ChildProcess {
+  const { cwd, env, executable = EXECUTABLE } = surroundings;
+  return spawn(process.execPath, [executable, ...arguments_], { cwd, env: { ...process.env, ...env } });
 }
 
 function collect(child: ChildProcess): () => { stdout: string; stderr: string } {

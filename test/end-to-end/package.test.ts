@@ -1,0 +1,82 @@
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+import { startBackend } from "../support/backend.ts";
+import { EXECUTABLE, startCommand, temporaryFolder } from "../support/command-line.ts";
+
+const run = promisify(execFile);
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+// npm runs with the Node.js that runs this test.
+const env = { ...process.env, PATH: `${dirname(process.execPath)}:${process.env.PATH}` };
+
+interface PackedPackage {
+  readonly filename: string;
+  readonly files: readonly { readonly path: string }[];
+}
+
+test("the published package holds what a user needs, and works installed from its tarball", {
+  timeout: 90_000,
+}, async () => {
+  using folder = temporaryFolder();
+  const { stdout } = await run(
+    "npm",
+    ["pack", "--json", "--ignore-scripts", "--pack-destination", folder.path],
+    { cwd: ROOT, env },
+  );
+  const parsed = JSON.parse(stdout) as PackedPackage[] | Record<string, PackedPackage>;
+  const packed = Object.values(parsed)[0] as PackedPackage;
+  const paths = packed.files.map(({ path }) => path);
+
+  expect(paths.filter((path) => !path.startsWith("dist/")).sort()).toEqual([
+    "CHANGELOG.md",
+    "LICENSE",
+    "README.md",
+    "bin/countersign.js",
+    "config/sidecar.schema.json",
+    "package.json",
+    "sidecar.example.yaml",
+  ]);
+  expect(paths.filter((path) => path.startsWith("dist/") && !/\.(?:js|d\.ts)$/.test(path))).toEqual([]);
+
+  const install = [
+    "install",
+    "--no-audit",
+    "--no-fund",
+    "--prefer-offline",
+    join(folder.path, packed.filename),
+  ];
+  await run("npm", install, { cwd: folder.path, env });
+  const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string };
+  const printed = await run("npx", ["countersign", "--version"], { cwd: folder.path, env });
+  expect(printed.stdout).toBe(`${version}\n`);
+
+  await using backend = await startBackend();
+  const executable = join(folder.path, "node_modules/countersign/bin/countersign.js");
+  await using sidecar = await startCommand(["serve", "--upstream", backend.url, "--listen", "127.0.0.1:0"], {
+    cwd: folder.path,
+    executable,
+  });
+  await fetch(sidecar.url);
+  expect(backend.requests[0]?.headers.authorization).toMatch(/^Bearer ey/);
+
+  const program = "import('countersign').then((library) => console.log(Object.keys(library).sort().join()))";
+  const library = await run(process.execPath, ["-e", program], { cwd: folder.path });
+  expect(library.stdout.trim()).toContain("createSidecar");
+});
+
+test("an older Node.js is told what is needed, and how to get it", async () => {
+  const pretend = 'data:text/javascript,Object.defineProperty(process.versions, "node", { value: "24.8.1" })';
+
+  const failure = await run(process.execPath, ["--import", pretend, EXECUTABLE, "serve"]).catch(
+    (error: unknown) => error,
+  );
+
+  expect(failure).toMatchObject({ code: 1, stdout: "" });
+  expect((failure as { stderr: string }).stderr).toContain("countersign: needs Node.js 24.9 or newer");
+  expect((failure as { stderr: string }).stderr).toContain(
+    "npx -y -p node@26 -p countersign countersign serve",
+  );
+});
