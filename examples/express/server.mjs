@@ -1,0 +1,46 @@
+// An Express backend that trusts only the tokens of the sidecar in front of it. express-jwt verifies them, with the
+// keys that jwks-rsa fetches. They have no EdDSA, so the sidecar has to sign with `issuer: {algorithm: RS256}`.
+//
+//   npm install express express-jwt jwks-rsa
+//   PORT=9000 ISSUER=http://127.0.0.1:8080/__issuer AUDIENCE=https://orders.internal node server.mjs
+//
+// AUDIENCE is what token.audience says in sidecar.yaml: a token for another backend is not for this one.
+import express from "express";
+import { expressjwt } from "express-jwt";
+import jwksRsa from "jwks-rsa";
+
+const { PORT, ISSUER, AUDIENCE } = process.env;
+if (!PORT || !ISSUER || !AUDIENCE) throw new Error("set PORT, ISSUER and AUDIENCE");
+
+const app = express();
+
+// Everything below this line sees only requests whose token is genuine, for this backend, and not expired.
+app.use(
+  expressjwt({
+    secret: jwksRsa.expressJwtSecret({ jwksUri: `${ISSUER}/.well-known/jwks.json`, cache: true }),
+    issuer: ISSUER,
+    audience: AUDIENCE,
+    algorithms: ["RS256"], // whatever the token's own header says
+  }),
+);
+
+// The claims of the token are in request.auth.
+app.get("/*path", (request, response) => {
+  response.json({ hello: request.auth.sub, claims: request.auth });
+});
+
+// Express knows an error handler by its four parameters.
+app.use((error, _request, response, next) => {
+  if (error.name !== "UnauthorizedError") return next(error);
+  console.error(`refused: ${error.message}`);
+  response
+    .status(401)
+    .set("WWW-Authenticate", "Bearer")
+    .send("this service is reached through its sidecar\n");
+});
+
+// On the loopback address, so that nobody gets past the sidecar to begin with.
+const server = app.listen(Number(PORT), "127.0.0.1", (error) => {
+  if (error) throw error;
+  console.log(`listening on http://127.0.0.1:${server.address().port}`);
+});
