@@ -1,0 +1,34 @@
+import { spawnSync } from "node:child_process";
+
+/** A program that the repository does not bring along. */
+export interface Program {
+  /** A command that succeeds where the program can be used. */
+  readonly probe: readonly [command: string, ...arguments_: string[]];
+  /** What is missing, and how to get it. */
+  readonly note: string;
+}
+
+/** Python with PyJWT. By its path: another python3, without Debian's packages, may come first. */
+export const PYTHON = "/usr/bin/python3";
+
+export const PYTHON_WITH_PYJWT: Program = {
+  probe: [PYTHON, "-c", "import jwt, cryptography"],
+  note: `${PYTHON} with PyJWT is needed: apt-get install python3-jwt python3-cryptography`,
+};
+
+/** The part of Vitest's test context that is needed here. */
+interface Skippable {
+  skip(note: string): void;
+}
+
+/**
+ * Skips the test where `program` is missing. Where the variable `CI` is set nothing is skipped: the test fails.
+ *
+ * @throws {Error} when the program is missing and `CI` is set
+ */
+export function requireProgram(context: Skippable, { probe, note }: Program): void {
+  const [command, ...arguments_] = probe;
+  if (spawnSync(command, arguments_).status === 0) return;
+  if (process.env.CI) throw new Error(note);
+  context.skip(note);
+}
