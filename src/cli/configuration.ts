@@ -51,7 +51,7 @@ export async function readConfiguration(flags: ConfigurationFlags, env = process
       throw new UsageError(
         `there is no ./${DEFAULT_FILE} here: name the backend with --upstream URL, or a configuration with -c FILE`,
       );
-    return parseConfig("", { file: DEFAULT_FILE, baseDirectory: process.cwd(), env, upstream, listen });
+    return parseConfig("", { file: "command line", baseDirectory: process.cwd(), env, upstream, listen });
   }
   return loadConfig({ file: file ?? DEFAULT_FILE, env, upstream, listen });
 }
