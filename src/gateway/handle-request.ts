@@ -69,7 +69,7 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
     answers: Answers,
   ) {
     const { requestId, refuse, fail } = answers;
-    const { rawHeaders, headers, method = "", url = "", httpVersion } = clientRequest;
+    const { rawHeaders, method = "", url = "", httpVersion } = clientRequest;
 
     // Framing that Node.js lets through.
     if (httpVersion !== "1.1" && httpVersion !== "1.0")
@@ -97,7 +97,7 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
     const fields = upstreamRequestFields(
       rawHeaders,
       {
-        clientAddress: clientRequest.socket.remoteAddress ?? "unknown",
+        clientAddress: clientAddressOf(clientRequest),
         scheme: "http",
         authority: host.authority,
         httpVersion,
@@ -119,7 +119,7 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
 
     // Forward, and relay the response.
     if (clientResponse.destroyed) return;
-    if (bodyFollows && headers.expect !== undefined) clientResponse.writeContinue();
+    if (bodyFollows && expectsContinue(clientRequest)) clientResponse.writeContinue();
     upstream.forward(
       clientRequest,
       clientResponse,
@@ -166,4 +166,14 @@ function fieldValueOf({ tokenPrefix }: TokenSettings, jwt: string): string {
 /** A client's own id where it is a plain token of at most 128 characters, else a new one. */
 function requestIdOf(claimed: string | string[] | undefined): string {
   return typeof claimed === "string" && /^[\w.~+/=:@-]{1,128}$/.test(claimed) ? claimed : randomUUID();
+}
+
+/** Without the prefix that a socket for IPv4 and IPv6 puts before an IPv4 address (RFC 4291 §2.5.5.2). */
+function clientAddressOf({ socket }: IncomingMessage): string {
+  return (socket.remoteAddress ?? "unknown").replace(/^::ffff:/, "");
+}
+
+/** An HTTP/1.0 client knows no interim responses (RFC 9110 §10.1.1). */
+function expectsContinue({ headers, httpVersion }: IncomingMessage): boolean {
+  return headers.expect !== undefined && httpVersion === "1.1";
 }

@@ -237,3 +237,16 @@ test("a request that is refused gets no 100 Continue", async () => {
   expect(answer).toMatch(/^HTTP\/1\.1 404 /);
   expect(backend.requests).toHaveLength(0);
 });
+
+test("an HTTP/1.0 client gets no 100 Continue, whatever it expects", async () => {
+  await using backend = await startBackend();
+  await using sidecar = await startSidecar(backend.url);
+
+  const answer = await sendRaw(
+    sidecar.port,
+    "POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+  );
+
+  expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+  expect(backend.requests[0]?.body.toString()).toBe("abc");
+});
