@@ -25,9 +25,9 @@ export interface SourceDocument {
   /** What is wrong with the YAML itself, and with references to the environment. */
   readonly problems: readonly Problem[];
   /** Where the value at `path` stands; the nearest thing above it where it is missing. */
-  positionOf(path: KeyPath): Position | undefined;
+  positionOf(path: KeyPath): Position;
   /** Where the key itself stands, at the end of `path`. */
-  positionOfKey(path: KeyPath): Position | undefined;
+  positionOfKey(path: KeyPath): Position;
 }
 
 /** What {@link readDocument} needs beside the text. */
@@ -39,67 +39,101 @@ export interface DocumentOptions {
 }
 
 /**
- * Reads YAML 1.2 and resolves `$env(NAME)` and `$env(NAME, default)` in its string values. Duplicate keys,
- * unknown tags and numbers that JavaScript would round are problems. What a variable held is never scanned again.
+ * Reads YAML 1.2 and resolves `$env(NAME)` and `$env(NAME, default)` in its string values. Duplicate keys, tags,
+ * aliases that lead nowhere and numbers that JavaScript would round are problems. What a variable held is never
+ * scanned again.
  */
 export function readDocument(text: string, { file, env }: DocumentOptions): SourceDocument {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    uniqueKeys: true,
+    stringKeys: true,
+    // JSON's kinds of value and no others: neither a tag nor a %YAML directive makes a set, a date or bytes.
+    schema: "core",
+    resolveKnownTags: false,
+  });
   const problems: Problem[] = [];
   const at = (offset: number): Position => {
     const { line, col } = lines.linePos(offset);
     return { line, column: col };
   };
 
+  const source: SourceDocument = {
+    value: undefined,
+    problems,
+    positionOf: (path) => at(locate(document, path, false)),
+    positionOfKey: (path) => at(locate(document, path, true)),
+  };
+
   for (const error of [...document.errors, ...document.warnings]) {
     problems.push({ file, position: at(error.pos[0]), key: "", message: yamlMessage(error) });
+    // What follows is only this one over again, from each level on the way out.
+    if (error.code === "RESOURCE_EXHAUSTION") break;
   }
-  if (problems.length > 0) return { value: undefined, problems, positionOf: none, positionOfKey: none };
+  if (problems.length > 0) return source;
 
+  let canBeExpanded = true;
   visit(document, {
     Scalar(role, node, ancestors) {
-      if (role === "key") return;
-      const report = (message: string, index = 0) =>
-        problems.push({
-          file,
-          position: node.range ? at(node.range[0] + quoteWidth(node) + index) : undefined,
-          key: formatKey(pathOf(ancestors, role)),
-          message,
-        });
-      if (typeof node.value === "string") node.value = resolveReferences(node.value, env, report);
+      const [start, end] = rangeOf(node);
+      const report = (message: string, offset = start) =>
+        problems.push({ file, position: at(offset), key: formatKey(pathOf(ancestors, role)), message });
+      if (role === "key") {
+        if (node.value === "__proto__") report("`__proto__` cannot be a key");
+        return;
+      }
+      let searchFrom = start;
+      const reportReference = (message: string, reference: string) => {
+        // An escape or a folded line may hide it; then the start of the value has to do.
+        const found = text.indexOf(reference, searchFrom);
+        const isInside = found !== -1 && found < end;
+        if (isInside) searchFrom = found + 1;
+        report(message, isInside ? found : start);
+      };
+      if (typeof node.value === "string") node.value = resolveReferences(node.value, env, reportReference);
       else checkNumber(node, report);
     },
+    Alias(role, node, ancestors) {
+      const target = node.resolve(document);
+      if (target && !ancestors.includes(target)) return;
+      canBeExpanded = false;
+      const message = target
+        ? `the alias *${node.source} stands inside the value that it repeats`
+        : `the alias *${node.source} repeats nothing: no value above it has the anchor &${node.source}`;
+      problems.push({
+        file,
+        position: at(rangeOf(node)[0]),
+        key: formatKey(pathOf(ancestors, role)),
+        message,
+      });
+    },
   });
+  if (!canBeExpanded) return source;
 
-  let value: unknown;
   try {
-    value = document.toJS({ maxAliasCount: 100 });
-  } catch (error) {
-    // The library refuses documents whose aliases multiply ("billion laughs").
-    problems.push({ file, key: "", message: `cannot be expanded: ${(error as Error).message}` });
+    return { ...source, value: document.toJS({ maxAliasCount: 1000 }) };
+  } catch {
+    // The library refuses aliases of aliases that multiply ("billion laughs").
+    const message = "the aliases in this file repeat too much; write the values out";
+    return { ...source, problems: [...problems, { file, position: at(0), key: "", message }] };
   }
-  const offsetOf = (path: KeyPath, wantKey: boolean) => {
-    const offset = locate(document, path, wantKey);
-    return offset === undefined ? undefined : at(offset);
-  };
-  return {
-    value,
-    problems,
-    positionOf: (path) => offsetOf(path, false),
-    positionOfKey: (path) => offsetOf(path, true),
-  };
 }
-
-const none = () => undefined;
 
 function yamlMessage(error: { code: string; message: string }): string {
   if (error.code === "DUPLICATE_KEY") return "this key stands here twice; keep one";
   if (error.code === "TAB_AS_INDENT") return "a tab cannot indent YAML; use spaces";
+  if (error.code === "MULTIPLE_DOCS") return "a second document begins here, and only one is read; remove it";
+  if (error.code === "NON_STRING_KEY") return "a key must be a word, not a map, a list or an alias";
+  if (error.code === "TAG_RESOLVE_FAILED") return "this tag is not known here; remove it";
+  if (error.code === "RESOURCE_EXHAUSTION") return "nested too deeply";
   return `not valid YAML: ${error.message}`;
 }
 
-function quoteWidth(node: Scalar): number {
-  return node.type === "QUOTE_DOUBLE" || node.type === "QUOTE_SINGLE" ? 1 : 0;
+/** Where a node of a parsed text begins and ends. */
+function rangeOf({ range }: Node): readonly [number, number] {
+  return [range?.[0] ?? 0, range?.[1] ?? 0];
 }
 
 /** Any `$word(`: `$env(…)` with its name and default, or something that is not known. */
@@ -109,15 +143,15 @@ const PLANNED_FUNCTIONS = new Set(["user", "request", "param", "header", "query"
 function resolveReferences(
   text: string,
   env: DocumentOptions["env"],
-  report: (message: string, index: number) => void,
+  report: (message: string, reference: string) => void,
 ): string {
-  return text.replace(REFERENCE_PATTERN, (whole, fn: string, name, fallback, index: number) => {
+  return text.replace(REFERENCE_PATTERN, (whole: string, fn: string, name, fallback) => {
     if (PLANNED_FUNCTIONS.has(fn)) {
-      report(`$${fn}(…) is not supported yet; the function known here is $env(NAME)`, index);
+      report(`$${fn}(…) is not supported yet; the function known here is $env(NAME)`, whole);
     } else if (fn !== "env") {
-      report(`unknown function $${fn}(…); the function known here is $env(NAME)`, index);
+      report(`unknown function $${fn}(…); the function known here is $env(NAME)`, whole);
     } else if (name === undefined) {
-      report("expected $env(NAME) or $env(NAME, default), with a name of letters, digits and _", index);
+      report("expected $env(NAME) or $env(NAME, default), with a name of letters, digits and _", whole);
     } else if (env[name] !== undefined) {
       return env[name];
     } else if (fallback !== undefined) {
@@ -125,7 +159,7 @@ function resolveReferences(
     } else {
       report(
         `the environment variable ${name} is not set; set it, or give a default: $env(${name}, …)`,
-        index,
+        whole,
       );
     }
     return whole;
@@ -156,9 +190,9 @@ function pathOf(
 }
 
 /** The offset of the value (or of its key) at `path`, or of the deepest thing on the way that exists. */
-function locate(document: Document, path: KeyPath, wantKey: boolean): number | undefined {
+function locate(document: Document, path: KeyPath, wantKey: boolean): number {
   let node: unknown = document.contents;
-  let offset = (node as Node | null)?.range?.[0];
+  let offset = (node as Node | null)?.range?.[0] ?? 0;
   for (const [depth, step] of path.entries()) {
     if (isAlias(node)) node = node.resolve(document);
     if (!isCollection(node)) break;

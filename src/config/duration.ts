@@ -19,5 +19,6 @@ export function parseDuration(value: string | number): number | undefined {
 
 function secondsOf(text: string): number {
   if (text.length > 100 || !DURATION_PATTERN.test(text)) return Number.NaN;
-  return ms(text as ms.StringValue) / 1000;
+  // Whole milliseconds: 4.35 minutes are a hair more than 261 seconds in floating point.
+  return Math.round(ms(text as ms.StringValue)) / 1000;
 }

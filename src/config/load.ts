@@ -9,6 +9,11 @@ export interface LoadOptions extends Omit<ParseOptions, "file"> {
   readonly file: string;
 }
 
+const READ_PROBLEMS: Readonly<Record<string, string>> = {
+  ENOENT: "this file does not exist; name the configuration with -c FILE or in $COUNTERSIGN_CONFIG",
+  EISDIR: "this is a directory; name the configuration with -c FILE or in $COUNTERSIGN_CONFIG",
+};
+
 /**
  * Reads and checks a `sidecar.yaml`.
  *
@@ -19,11 +24,8 @@ export async function loadConfig(options: LoadOptions): Promise<ParsedConfig> {
   try {
     text = await readFile(options.file, "utf8");
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const message =
-      code === "ENOENT"
-        ? "this file does not exist; name the configuration with -c FILE"
-        : `cannot be read: ${reasonOf(error)}`;
+    const { code = "" } = error as NodeJS.ErrnoException;
+    const message = READ_PROBLEMS[code] ?? `this file cannot be read: ${reasonOf(error)}`;
     throw new ConfigError([{ file: options.file, key: "", message }]);
   }
   return parseConfig(text, options);

@@ -31,7 +31,7 @@ export class ConfigError extends CountersignError {
 
 /** The line that a person reads and an editor can jump to: `sidecar.yaml:14:9 key: message`. */
 export function formatProblem({ file, position, key, message }: Problem): string {
-  const place = position ? `${file}:${position.line}:${position.column}` : file;
+  const place = position ? `${file}:${position.line}:${position.column}` : `${file}:`;
   return key === "" ? `${place} ${message}` : `${place} ${key}: ${message}`;
 }
 

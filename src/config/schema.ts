@@ -30,7 +30,7 @@ import {
 
 const listen = z.union(
   [listenAddress, section({ address: listenAddress.describe("Where to listen.") }, ["tls", "http2"])],
-  { error: "expected an address, or a map with the key address" },
+  { error: 'expected an address such as "127.0.0.1:8080", or a map with the key address' },
 );
 
 const upstream = z.union(
@@ -57,7 +57,7 @@ const upstream = z.union(
       ["http2", "tls", "healthCheck"],
     ),
   ],
-  { error: "expected a URL, or a map with the key url" },
+  { error: 'expected a URL such as "http://127.0.0.1:9000", or a map with the key url' },
 );
 
 const algorithm = word(SIGNING_ALGORITHMS, (value) =>
@@ -106,7 +106,10 @@ const additionalClaims = z
         context.addIssue({
           code: "custom",
           path: [claim],
-          message: `the claim ${claim} is set with the key \`${setting}\` beside additionalClaims`,
+          message:
+            claim === "iat"
+              ? "the claim iat is the time of signing and cannot be set"
+              : `the claim ${claim} is set with the key \`${setting}\` beside additionalClaims`,
         });
     }
   });

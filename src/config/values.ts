@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { z } from "zod";
+import { canonicalFieldName } from "../gateway/fields.ts";
 import type { ListenAddress } from "../gateway/listener.ts";
 import type { JsonValue } from "../issuer/claims-set.ts";
 import { compilePathPattern, type PathPattern } from "../policy/path-pattern.ts";
@@ -106,6 +107,7 @@ export function parseUpstreamUrl(value: string): Reading<string> {
   if (url.pathname !== "/" || url.search || url.hash)
     return { expected: "expected a URL without a path: a request keeps the path that the client sent" };
   if (url.username || url.password) return { expected: "expected a URL without a user name or password" };
+  if (url.port === "0") return { expected: "expected a port from 1 to 65535" };
   return { value: url.origin };
 }
 
@@ -144,7 +146,8 @@ const NOT_FOR_A_TOKEN =
 export const headerName = text('expected a field name such as "Authorization"', (value) => {
   if (!/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(value))
     return { expected: 'expected a field name such as "Authorization": letters, digits and hyphens' };
-  if (NOT_FOR_A_TOKEN.test(value.toLowerCase()))
+  // Every spelling of this name is taken out of a request, so Content_Length would take out Content-Length.
+  if (NOT_FOR_A_TOKEN.test(canonicalFieldName(value)))
     return { expected: "expected another field name: this one has a meaning that the token would destroy" };
   return { value };
 });
