@@ -43,23 +43,34 @@ export async function readKeyDirectory(
   algorithm: SigningAlgorithm,
 ): Promise<SigningKey[]> {
   const names = await listDirectory(directory);
+  if (!names) return [];
+  await checkAccess(directory, "directory");
   const others = SIGNING_ALGORITHMS.filter((other) => other !== algorithm);
   const present = [algorithm, ...others].filter((name) => names.includes(`${name}.pem`));
-  if (names.length > 0) await checkAccess(directory, "directory");
   return Promise.all(
     present.map(async (name) => {
       const file = join(directory, `${name}.pem`);
-      await checkAccess(file, "file");
-      return createSigningKey(parsePrivateKey(await readFile(file, "utf8"), file), name, file);
+      return createSigningKey(parsePrivateKey(await readKeyFile(file), file), name, file);
     }),
   );
 }
 
-async function listDirectory(directory: string): Promise<string[]> {
+async function readKeyFile(file: string): Promise<string> {
+  try {
+    await checkAccess(file, "file");
+    return await readFile(file, "utf8");
+  } catch (cause) {
+    if (cause instanceof KeyError) throw cause;
+    throw new KeyError(file, `this key file cannot be read: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** The names in a directory; `undefined` where it does not exist. */
+async function listDirectory(directory: string): Promise<string[] | undefined> {
   try {
     return await readdir(directory);
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return [];
+    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw new KeyError(directory, `the key directory cannot be read: ${reasonOf(cause)}`, { cause });
   }
 }

@@ -54,7 +54,7 @@ function keyFromEnvironment(
 ): Promise<SigningKey> {
   const source = `the environment variable ${variable}`;
   const text = env[variable];
-  if (text === undefined) throw new KeyError(source, "is not set; expected a private key in PEM or as a JWK");
+  if (text === undefined) throw new KeyError(source, "not set; expected a private key in PEM or as a JWK");
   // A variable often holds a PEM whose line ends were written as \n.
   const key = parsePrivateKey(text.includes("\n") ? text : text.replaceAll("\\n", "\n"), source);
   return createSigningKey(key, algorithm, source);

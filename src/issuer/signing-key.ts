@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from "node:crypto";
 import { promisify } from "node:util";
 import { calculateJwkThumbprint, type JWK } from "jose";
-import { CountersignError, reasonOf } from "../errors.ts";
+import { CountersignError } from "../errors.ts";
 import { misfitOf, requirementOf, type SigningAlgorithm } from "./algorithms.ts";
 
 /** A public key as the JWK Set shows it (RFC 7517): never a private member. */
@@ -47,12 +47,12 @@ export async function generatePrivateKey(algorithm: SigningAlgorithm): Promise<K
  */
 export function parsePrivateKey(text: string, source: string): KeyObject {
   const content = text.trim();
-  if (content === "") throw new KeyError(source, "is empty; expected a private key in PEM or as a JWK");
+  if (content === "") throw new KeyError(source, "empty; expected a private key in PEM or as a JWK");
   if (content.startsWith("{")) return parseJwk(content, source);
-  if (/^-----BEGIN (?:ENCRYPTED|RSA PRIVATE KEY-----\s+Proc-Type)/.test(content))
-    throw new KeyError(source, "is encrypted, and encrypted keys are not supported yet; decrypt it first");
-  if (/^-----BEGIN (?:CERTIFICATE|PUBLIC KEY)/.test(content))
-    throw new KeyError(source, "holds no private key; a certificate or public key cannot sign");
+  if (/^-----BEGIN (?:ENCRYPTED|[A-Z]+ PRIVATE KEY-----\s+Proc-Type)/.test(content))
+    throw new KeyError(source, "this key is encrypted, which is not supported yet; decrypt it first");
+  if (/^-----BEGIN (?:CERTIFICATE|(?:RSA )?PUBLIC KEY)/.test(content))
+    throw new KeyError(source, "this is no private key, and a certificate or public key cannot sign");
   try {
     return createPrivateKey(content);
   } catch (cause) {
@@ -66,15 +66,16 @@ function parseJwk(content: string, source: string): KeyObject {
     jwk = JSON.parse(content) as JWK;
   } catch {
     // The parser's own message would quote the key.
-    throw new KeyError(source, "is not valid JSON; expected a private key in PEM or as a JWK");
+    throw new KeyError(source, "not valid JSON; expected a private key in PEM or as a JWK");
   }
   if (jwk.kty === "oct")
-    throw new KeyError(source, "is a symmetric key, which cannot be published in a JWK Set");
-  if (jwk.d === undefined) throw new KeyError(source, "is a public JWK; a private one has the member d");
+    throw new KeyError(source, "this is a symmetric key, which cannot be published in a JWK Set");
+  if (jwk.d === undefined) throw new KeyError(source, "this is a public JWK; a private one has the member d");
   try {
     return createPrivateKey({ key: jwk, format: "jwk" });
   } catch (cause) {
-    throw new KeyError(source, `cannot be read as a private JWK: ${reasonOf(cause)}`, { cause });
+    // The cause's message can quote a member.
+    throw new KeyError(source, "cannot be read as a private JWK; a member is missing or wrong", { cause });
   }
 }
 
