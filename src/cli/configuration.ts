@@ -13,12 +13,9 @@ export interface ConfigurationFlags {
   readonly listen?: string;
 }
 
-/** `-c FILE`, with the default of DESIGN: `$COUNTERSIGN_CONFIG`, then `./sidecar.yaml`. */
-export function configOption(): Option {
-  return new Option(
-    "-c, --config <file>",
-    "the configuration (default: $COUNTERSIGN_CONFIG, then ./sidecar.yaml)",
-  );
+/** `-c FILE` */
+export function configOption(defaults = "$COUNTERSIGN_CONFIG, then ./sidecar.yaml"): Option {
+  return new Option("-c, --config <file>", `the configuration (default: ${defaults})`);
 }
 
 /** `--upstream URL` */
@@ -37,23 +34,40 @@ export function listenOption(): Option {
 const DEFAULT_FILE = "sidecar.yaml";
 
 /**
- * Reads the configuration that the flags mean. Without a file, `--upstream` alone is a configuration.
+ * Reads the configuration that the flags mean.
  *
  * @throws {UsageError} ERR_USAGE when a flag has no sensible value, or there is nothing to read
  * @throws {ConfigError} ERR_CONFIG when the file has problems
  */
-export async function readConfiguration(flags: ConfigurationFlags, env = process.env): Promise<ParsedConfig> {
+export async function readConfiguration(flags: ConfigurationFlags): Promise<ParsedConfig> {
   checkFlags(flags);
   const { upstream, listen } = flags;
-  const file = flags.config ?? (env.COUNTERSIGN_CONFIG || undefined);
-  if (file === undefined && !existsSync(DEFAULT_FILE)) {
-    if (upstream === undefined)
-      throw new UsageError(
-        `there is no ./${DEFAULT_FILE} here: name the backend with --upstream URL, or a configuration with -c FILE`,
-      );
-    return parseConfig("", { file: "command line", baseDirectory: process.cwd(), env, upstream, listen });
-  }
-  return loadConfig({ file: file ?? DEFAULT_FILE, env, upstream, listen });
+  const file = fileOf(flags);
+  if (file === undefined)
+    throw new UsageError(`there is no ./${DEFAULT_FILE} here: name the configuration with -c FILE`);
+  return loadConfig({ file, upstream, listen });
+}
+
+/**
+ * Reads the configuration that the flags mean; without a file, `--upstream` alone is one.
+ *
+ * @throws {UsageError} ERR_USAGE when a flag has no sensible value, or there is nothing to read
+ * @throws {ConfigError} ERR_CONFIG when the file has problems
+ */
+export async function readConfigurationOrUpstream(flags: ConfigurationFlags): Promise<ParsedConfig> {
+  checkFlags(flags);
+  const { upstream, listen } = flags;
+  if (fileOf(flags) !== undefined) return readConfiguration(flags);
+  if (upstream === undefined)
+    throw new UsageError(
+      `there is no ./${DEFAULT_FILE} here: name the backend with --upstream URL, or a configuration with -c FILE`,
+    );
+  return parseConfig("", { file: DEFAULT_FILE, baseDirectory: process.cwd(), upstream, listen });
+}
+
+function fileOf({ config }: ConfigurationFlags): string | undefined {
+  if (config !== undefined) return config;
+  return process.env.COUNTERSIGN_CONFIG || (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined);
 }
 
 /**

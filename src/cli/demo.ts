@@ -27,7 +27,7 @@ export function addDemoCommand(program: Command): Command {
     .description(
       "Starts a small backend at the configured upstream, and the sidecar in front of it. The backend answers with the request that it got and with the verified claims of its token. Without -c the example configuration is used; its keys go to ./keys.",
     )
-    .addOption(configOption())
+    .addOption(configOption("the example"))
     .addOption(upstreamOption())
     .addOption(listenOption())
     .action(async (flags: ConfigurationFlags) => {

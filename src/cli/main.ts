@@ -8,9 +8,8 @@ import { UsageError } from "./usage-error.ts";
 import { addValidateCommand } from "./validate.ts";
 import { VERSION } from "./version.ts";
 
-const DESCRIPTION = `A reverse proxy that stands in front of a backend which cannot authenticate its callers.
-It signs a short-lived JWT for every request, puts it in a header, and forwards the
-request; the backend verifies the token with the public keys that the same process serves.`;
+const DESCRIPTION =
+  "A reverse proxy that stands in front of a backend which cannot authenticate its callers. It signs a short-lived JWT for every request, puts it in a header, and forwards the request; the backend verifies the token with the public keys that the same process serves.";
 
 const EXAMPLES = `
 Examples:
@@ -25,6 +24,11 @@ Examples:
  * @param argv as `process.argv`
  */
 export async function main(argv: readonly string[]): Promise<void> {
+  // A reader that has seen enough, such as head, is no error.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit();
+    throw error;
+  });
   try {
     await createProgram().parseAsync(argv);
   } catch (error) {
@@ -40,15 +44,23 @@ function createProgram(): Command {
     .helpCommand("help [command]", "print the help of a command")
     .addHelpText("after", EXAMPLES)
     .showHelpAfterError("(--help shows how it is used)")
+    .configureOutput(OUTPUT)
     .exitOverride();
   for (const add of [addServeCommand, addValidateCommand, addMintCommand, addDemoCommand, addSchemaCommand]) {
     add(program)
       .exitOverride()
+      .configureOutput(OUTPUT)
       .showHelpAfterError("(--help shows how it is used)")
       .helpOption("-h, --help", "print this help");
   }
   return program;
 }
+
+/** What commander says of a wrong command line, said as the rest of Countersign says it. */
+const OUTPUT = {
+  outputError: (text: string, write: (text: string) => void) =>
+    write(text.replace(/^error: /, "countersign: ")),
+};
 
 /** Prints what was thrown, without a stack trace unless it is a defect of Countersign itself. */
 function exitCodeOf(error: unknown): number {

@@ -51,6 +51,8 @@ export function addMintCommand(program: Command): Command {
 
 function requestOf(flags: MintFlags, config: Config): TokenRequest {
   const base = flags.policy === undefined ? withoutPolicy(config) : ofPolicy(flags.policy, flags, config);
+  checkNotEmpty("--subject", flags.subject);
+  checkNotEmpty("--audience", ...(flags.audience ?? []));
   return {
     ...base,
     ...(flags.subject !== undefined && { subject: flags.subject }),
@@ -58,6 +60,10 @@ function requestOf(flags: MintFlags, config: Config): TokenRequest {
     ...(flags.expiresIn !== undefined && { lifetimeSeconds: lifetimeOf(flags.expiresIn) }),
     additionalClaims: { ...base.additionalClaims, ...claimsOf(flags.claim ?? []) },
   };
+}
+
+function checkNotEmpty(flag: string, ...values: (string | undefined)[]): void {
+  if (values.includes("")) throw new UsageError(`${flag}: expected a string that is not empty`);
 }
 
 function withoutPolicy({ issuer, token }: Config): TokenRequest {
@@ -95,7 +101,8 @@ function claimsOf(pairs: readonly string[]): Claims {
       if (name === undefined || value === undefined) throw new UsageError("--claim: expected name=value");
       const setting = Object.hasOwn(CLAIMS_WITH_A_SETTING, name) ? FLAGS[name] : undefined;
       if (setting) throw new UsageError(`--claim: ${name} cannot be set like this; ${setting}`);
-      return [name, jsonOrText(value)];
+      if (name === "__proto__") throw new UsageError("--claim: __proto__ cannot be the name of a claim");
+      return [name, jsonOrText(name, value)];
     }),
   );
 }
@@ -109,11 +116,18 @@ const FLAGS: Readonly<Record<string, string>> = {
   jti: "set token.tokenId in the policy",
 };
 
-function jsonOrText(value: string): JsonValue {
+function jsonOrText(name: string, text: string): JsonValue {
+  const refuseInexact = (_key: string, value: unknown) => {
+    if (typeof value !== "number" || Math.abs(value) <= Number.MAX_SAFE_INTEGER) return value;
+    throw new UsageError(
+      `--claim: ${name} holds a number that is too large to be kept exactly; quote it to make it a string: ${name}='"…"'`,
+    );
+  };
   try {
-    return JSON.parse(value) as JsonValue;
-  } catch {
-    return value;
+    return JSON.parse(text, refuseInexact) as JsonValue;
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    return text;
   }
 }
 

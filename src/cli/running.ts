@@ -1,6 +1,5 @@
 import type { Config } from "../config/config.ts";
 import type { RequestFailure } from "../gateway/handle-request.ts";
-import { formatAddress } from "../gateway/listener.ts";
 import { createSidecar, type RunningSidecar, type Sidecar } from "../sidecar.ts";
 
 /** Starts a sidecar that tells of failed requests on standard error. */
@@ -15,10 +14,10 @@ export function describeRunning(config: Config, { url, issuer }: RunningSidecar)
   const { keys } = config.issuer;
   const place = { directory: "in ", env: "from $", ephemeral: "in memory" }[keys.kind];
   const name = keys.kind === "directory" ? keys.directory : keys.kind === "env" ? keys.variable : "";
-  const listening =
-    config.listen.host === undefined ? ` (on every address: ${formatAddress(config.listen)})` : "";
+  const { host } = config.listen;
+  const isWildcard = host === undefined || host === "0.0.0.0" || host === "::";
   return [
-    `listening on  ${url}${listening}`,
+    `listening on  ${url}${isWildcard ? " (and on every other address of this machine)" : ""}`,
     `forwarding to ${config.upstream.origin}`,
     `issuer        ${issuer.url}`,
     `signing with  ${key?.alg}, key ${key?.kid} ${place}${name}`,

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { ConfigError, formatProblem, type Problem } from "../config/problems.ts";
-import { reasonOf } from "../errors.ts";
 import { readKeys } from "../issuer/key-source.ts";
+import { KeyError } from "../issuer/signing-key.ts";
 import { type ConfigurationFlags, configOption, printWarnings, readConfiguration } from "./configuration.ts";
 
 /** `countersign validate`: every problem of the configuration, each with its line. */
@@ -37,9 +37,10 @@ async function check(flags: ConfigurationFlags): Promise<Findings> {
   try {
     const { config, warnings, file } = await readConfiguration(flags);
     const problems: Problem[] = [];
-    await readKeys(config.issuer.keys, config.issuer.algorithm, process.env).catch((error: unknown) =>
-      problems.push({ file, key: "issuer.keys", message: reasonOf(error) }),
-    );
+    await readKeys(config.issuer.keys, config.issuer.algorithm, process.env).catch((error: unknown) => {
+      if (!(error instanceof KeyError)) throw error;
+      problems.push({ file, key: "issuer.keys", message: error.message });
+    });
     const names = config.policies.map(({ name }) => name).join(", ");
     const summary = `${file} is valid; policies in order: ${names}`;
     return { problems, warnings, summary };

@@ -51,7 +51,7 @@ export function parseConfig(text: string, options: ParseOptions): ParsedConfig {
   if (!checked.success || problems.length > 0) throw new ConfigError(problems.toSorted(byPlace));
 
   const config = deepFreeze(configOf(checked.data, baseDirectory));
-  return { file, config, warnings: warningsOf(config, checked.data, document, file) };
+  return { file, config, warnings: warningsOf(config, checked.data, document, options) };
 }
 
 function withOverrides(value: unknown, { upstream, listen }: ParseOptions): unknown {
@@ -200,10 +200,15 @@ function keySourceOf({ directory, env }: SidecarFile["issuer"]["keys"], baseDire
   return env !== undefined ? { kind: "env", variable: env } : { kind: "ephemeral" };
 }
 
-function warningsOf(config: Config, file: SidecarFile, document: SourceDocument, name: string): Problem[] {
+function warningsOf(
+  config: Config,
+  file: SidecarFile,
+  document: SourceDocument,
+  options: ParseOptions,
+): Problem[] {
   const warnings: Problem[] = [];
   const warn = (path: KeyPath, message: string) =>
-    warnings.push({ file: name, position: document.positionOf(path), key: formatKey(path), message });
+    warnings.push({ file: options.file, position: document.positionOf(path), key: formatKey(path), message });
 
   const overridesIssuer = (token: TokenSection | "none" | undefined) =>
     token !== undefined && token !== "none" && (token.additionalClaims?.iss ?? null) !== null;
@@ -220,11 +225,12 @@ function warningsOf(config: Config, file: SidecarFile, document: SourceDocument,
       "the signing key is lost at every restart, and backends refuse tokens until they fetch the new one; use a directory in production",
     );
   const { host } = config.listen;
-  if (config.issuer.url === undefined && (host === undefined || host === "0.0.0.0" || host === "::"))
-    warn(
-      ["listen"],
-      "the sidecar listens on every address and issuer.url is not set, so tokens name 127.0.0.1 as their issuer; set issuer.url to a URL that the backend can reach",
-    );
+  if (config.issuer.url === undefined && (host === undefined || host === "0.0.0.0" || host === "::")) {
+    const message =
+      "the sidecar listens on every address and issuer.url is not set, so tokens name 127.0.0.1 as their issuer; set issuer.url to a URL that the backend can reach";
+    if (options.listen === undefined) warn(["listen"], message);
+    else warnings.push({ file: "--listen", key: "", message });
+  }
 
   const catchAll = config.policies.findIndex(
     ({ match }) => !match.methods && !match.hosts && matchesEveryPath(match),
