@@ -6,7 +6,6 @@ import {
   isPair,
   isScalar,
   isSeq,
-  LineCounter,
   type Node,
   type Pair,
   parseDocument,
@@ -44,9 +43,7 @@ export interface DocumentOptions {
  * scanned again.
  */
 export function readDocument(text: string, { file, env }: DocumentOptions): SourceDocument {
-  const lines = new LineCounter();
   const document = parseDocument(text, {
-    lineCounter: lines,
     prettyErrors: false,
     uniqueKeys: true,
     stringKeys: true,
@@ -55,10 +52,7 @@ export function readDocument(text: string, { file, env }: DocumentOptions): Sour
     resolveKnownTags: false,
   });
   const problems: Problem[] = [];
-  const at = (offset: number): Position => {
-    const { line, col } = lines.linePos(offset);
-    return { line, column: col };
-  };
+  const at = (offset: number) => positionAt(text, offset);
 
   const source: SourceDocument = {
     value: undefined,
@@ -129,6 +123,12 @@ function yamlMessage(error: { code: string; message: string }): string {
   if (error.code === "TAG_RESOLVE_FAILED") return "this tag is not known here; remove it";
   if (error.code === "RESOURCE_EXHAUSTION") return "nested too deeply";
   return `not valid YAML: ${error.message}`;
+}
+
+/** The library's own counter misses line ends inside what it cannot parse. */
+function positionAt(text: string, offset: number): Position {
+  const before = text.slice(0, offset).split("\n");
+  return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
 }
 
 /** Where a node of a parsed text begins and ends. */

@@ -52,7 +52,9 @@ const upstream = z.union(
           body: timeout
             .default(300)
             .describe("Between two pieces of a response's body. No limit for event streams."),
-        }).prefault({}),
+        })
+          .prefault({})
+          .describe("How long the backend may take."),
       },
       ["http2", "tls", "healthCheck"],
     ),
@@ -198,7 +200,9 @@ export const sidecarSchema = section(
       drain: timeout
         .default(30)
         .describe("How long requests under way may take to end when the sidecar stops."),
-    }).prefault({}),
+    })
+      .prefault({})
+      .describe("How long clients may take."),
     issuer: issuer.prefault({}).describe("Who signs the tokens."),
     token: token.prefault({}).describe("Defaults for the token of every policy."),
     policies: policies
