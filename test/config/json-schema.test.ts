@@ -1,0 +1,90 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { sidecarJsonSchema } from "../../src/config/json-schema.ts";
+import { loadConfig } from "../../src/index.ts";
+
+const ROOT = new URL("../../", import.meta.url);
+const SCHEMA_FILE = new URL("config/sidecar.schema.json", ROOT);
+const isYaml = (name: string) => name.endsWith(".yaml");
+
+/** The example, and every complete profile. */
+const PROFILES = [
+  "sidecar.example.yaml",
+  ...readdirSync(new URL("config/", ROOT))
+    .filter(isYaml)
+    .map((name) => `config/${name}`),
+];
+
+const readText = (path: string) => readFileSync(new URL(path, ROOT), "utf8");
+const validate = new Ajv2020({ strict: true, allowUnionTypes: true }).compile(sidecarJsonSchema());
+
+test("config/sidecar.schema.json is the generated schema; `npm run schema` makes it anew", () => {
+  expect(readFileSync(SCHEMA_FILE, "utf8")).toBe(`${JSON.stringify(sidecarJsonSchema(), undefined, 2)}\n`);
+});
+
+describe.each(PROFILES)("%s", (path) => {
+  test("is what the schema describes", () => {
+    validate(parse(readText(path)));
+    expect(validate.errors).toBeNull();
+  });
+
+  test("is a configuration without warnings", async () => {
+    const { warnings } = await loadConfig({ file: fileURLToPath(new URL(path, ROOT)), env: {} });
+    expect(warnings).toEqual([]);
+  });
+
+  test("tells an editor where its schema is", () => {
+    const [, relative] = /^# yaml-language-server: \$schema=(\S+)$/m.exec(readText(path)) ?? [];
+    expect(new URL(relative ?? "", new URL(path, ROOT)).href).toBe(SCHEMA_FILE.href);
+  });
+});
+
+const UPSTREAM = "http://127.0.0.1:9000";
+
+test.each([
+  ["an upstream alone", { upstream: UPSTREAM }],
+  [
+    "an upstream and listener in their long forms",
+    { upstream: { url: UPSTREAM }, listen: { address: ":80" } },
+  ],
+  ["a duration as a number", { upstream: UPSTREAM, token: { expiresIn: 300 } }],
+  ["a duration as a string", { upstream: UPSTREAM, token: { expiresIn: "5m" } }],
+  ["a list of audiences", { upstream: UPSTREAM, token: { audience: ["a", "b"] } }],
+  ["a policy without a token", { upstream: UPSTREAM, policies: [{ name: "a", token: "none" }] }],
+  ["any JSON as a claim", { upstream: UPSTREAM, token: { additionalClaims: { a: [1, null, { b: true }] } } }],
+])("an editor accepts %s", (_what, value) => {
+  validate(value);
+  expect(validate.errors).toBeNull();
+});
+
+test.each([
+  ["no upstream", {}],
+  ["an unknown key", { upstream: UPSTREAM, wallpaper: 1 }],
+  ["an unknown key of a section", { upstream: UPSTREAM, token: { audiance: "a" } }],
+  ["an unknown key of a policy", { upstream: UPSTREAM, policies: [{ name: "a", match: { paht: "/" } }] }],
+  ["a key that is not built yet", { upstream: UPSTREAM, admin: false }],
+  ["an unknown algorithm", { upstream: UPSTREAM, issuer: { algorithm: "HS256" } }],
+  ["a value of another type", { upstream: UPSTREAM, token: { subject: 5 } }],
+  ["a policy without a name", { upstream: UPSTREAM, policies: [{}] }],
+  ["no policies in the list", { upstream: UPSTREAM, policies: [] }],
+])("an editor marks %s", (_what, value) => {
+  expect(validate(value)).toBe(false);
+});
+
+test("every key is described", () => {
+  const undescribed: string[] = [];
+  const visit = (schema: unknown, path: string) => {
+    if (typeof schema !== "object" || schema === null) return;
+    for (const [key, member] of Object.entries(schema)) {
+      if (key === "properties")
+        for (const [name, property] of Object.entries(member as Record<string, object>))
+          if (!("description" in property)) undescribed.push(`${path}.${name}`);
+      visit(member, `${path}.${key}`);
+    }
+  };
+  visit(sidecarJsonSchema(), "");
+  expect(undescribed).toEqual([]);
+});
