@@ -75,11 +75,14 @@ async function listDirectory(directory: string): Promise<string[] | undefined> {
   }
 }
 
-/** Refuses what anybody but this process's own user can read or has written. */
+/** Refuses what is no file where one is expected, and what anybody but this process's own user can read or write. */
 async function checkAccess(path: string, kind: "directory" | "file"): Promise<void> {
+  const stats = await stat(path);
+  if (kind === "file" && !stats.isFile())
+    throw new KeyError(path, "this is not a file; expected a private key in PEM");
   // Windows has no permission bits and no user ids.
   if (process.platform === "win32") return;
-  const { mode, uid } = await stat(path);
+  const { mode, uid } = stats;
   const allowed = kind === "file" ? 0o600 : 0o700;
   if ((mode & 0o077) !== 0) {
     const found = (mode & 0o777).toString(8).padStart(4, "0");

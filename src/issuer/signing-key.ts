@@ -73,9 +73,9 @@ function parseJwk(content: string, source: string): KeyObject {
   if (jwk.d === undefined) throw new KeyError(source, "this is a public JWK; a private one has the member d");
   try {
     return createPrivateKey({ key: jwk, format: "jwk" });
-  } catch (cause) {
+  } catch {
     // The cause's message can quote a member.
-    throw new KeyError(source, "cannot be read as a private JWK; a member is missing or wrong", { cause });
+    throw new KeyError(source, "cannot be read as a private JWK; a member is missing or wrong");
   }
 }
 
