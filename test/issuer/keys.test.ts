@@ -362,9 +362,10 @@ describe("a key file that cannot be used is refused, and stays as it is", () => 
     }
   });
 
-  test.each([1, 100, 1000, 1600, 1700])("an RSA key truncated after %i bytes", async (length) => {
+  // RSA keys differ in length by a few bytes; a negative number counts from the end, where the last byte is the line end.
+  test.each([1, 100, 1000, 1600, -2])("an RSA key cut off at byte %i", async (end) => {
     using folder = temporaryFolder();
-    const directory = keyDirectory(folder, { "RS256.pem": pemOf(rsa.privateKey).slice(0, length) });
+    const directory = keyDirectory(folder, { "RS256.pem": pemOf(rsa.privateKey).slice(0, end) });
     await expectRefusal(directory, `${join(directory, "RS256.pem")}: ${PEM}`, "RS256");
   });
 
