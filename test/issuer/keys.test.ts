@@ -484,11 +484,6 @@ describe("a key in a variable", () => {
       "cannot be read as a private JWK; a member is missing or wrong",
     ],
     [
-      "with a JWK whose halves are of two keys",
-      JSON.stringify({ ...jwk, x: RFC_ED25519_KEY.x }),
-      "cannot be read as a private JWK; a member is missing or wrong",
-    ],
-    [
       "with a JWK that lacks a member",
       JSON.stringify({ ...RFC_RSA_KEY, qi: undefined }),
       "cannot be read as a private JWK; a member is missing or wrong",
