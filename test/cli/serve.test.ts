@@ -1,0 +1,172 @@
+import { generateKeyPairSync } from "node:crypto";
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { decodeJwt } from "jose";
+import { describe, expect, test } from "vitest";
+import { startBackend } from "../support/backend.ts";
+import { runCommand, startCommand, temporaryFolder } from "../support/command-line.ts";
+
+const HINT = "(--help shows how it is used)\n";
+
+test("--upstream alone is a configuration: every request gets a token", async () => {
+  using folder = temporaryFolder();
+  await using backend = await startBackend();
+  await using sidecar = await startCommand(["serve", "--upstream", backend.url, "--listen", "127.0.0.1:0"], {
+    cwd: folder.path,
+  });
+
+  expect(await (await fetch(`${sidecar.url}/orders/42`)).text()).toBe("ok");
+  const token = backend.requests[0]?.headers.authorization?.replace("Bearer ", "") ?? "";
+  expect(decodeJwt(token)).toMatchObject({
+    iss: `${sidecar.url}/__issuer`,
+    sub: "api-gateway",
+    aud: `${sidecar.url}/orders/42`,
+  });
+  expect(existsSync(join(folder.path, "keys", "EdDSA.pem"))).toBe(true);
+});
+
+test("what runs where is said at the start, and SIGTERM ends it with 0", async () => {
+  using folder = temporaryFolder();
+  await using sidecar = await startCommand(
+    ["serve", "--upstream", "http://127.0.0.1:9", "--listen", "127.0.0.1:0"],
+    { cwd: folder.path },
+  );
+  const { keys } = (await (await fetch(`${sidecar.url}/__issuer/.well-known/jwks.json`)).json()) as {
+    keys: { kid: string }[];
+  };
+  const { code, stdout, stderr } = await sidecar.stop("SIGTERM");
+  expect({ code, stdout }).toEqual({ code: 0, stdout: "" });
+  expect(stderr).toBe(`\
+listening on  ${sidecar.url}
+forwarding to http://127.0.0.1:9
+issuer        ${sidecar.url}/__issuer
+signing with  EdDSA, key ${keys[0]?.kid} in ${join(folder.path, "keys")}
+
+SIGTERM: finishing the requests under way; press again to end at once
+`);
+});
+
+test("--upstream and --listen take the place of what the file says", async () => {
+  using folder = temporaryFolder();
+  await using backend = await startBackend();
+  writeFileSync(
+    join(folder.path, "sidecar.yaml"),
+    `
+listen: {address: 127.0.0.1:1}
+upstream: {url: http://127.0.0.1:1, preserveHost: false}
+token: {subject: from-the-file}
+`,
+  );
+  await using sidecar = await startCommand(["serve", "--upstream", backend.url, "--listen", "127.0.0.1:0"], {
+    cwd: folder.path,
+  });
+  await fetch(sidecar.url);
+  const [seen] = backend.requests;
+  expect(decodeJwt(seen?.headers.authorization?.replace("Bearer ", "") ?? "").sub).toBe("from-the-file");
+  expect(seen?.headers.host).toBe(new URL(backend.url).host);
+});
+
+test("a listener on every address says so, and warns of the issuer that its tokens name", async () => {
+  using folder = temporaryFolder();
+  await using sidecar = await startCommand(["serve", "--upstream", "http://127.0.0.1:9", "--listen", ":0"], {
+    cwd: folder.path,
+  });
+  const [warning, listening] = sidecar.output().stderr.split("\n");
+  expect(warning).toBe(
+    "warning: --listen: the sidecar listens on every address and issuer.url is not set, so tokens name 127.0.0.1 as their issuer; set issuer.url to a URL that the backend can reach",
+  );
+  expect(listening).toBe(`listening on  ${sidecar.url} (and on every other address of this machine)`);
+});
+
+describe("wrong usage exits with 2", () => {
+  test.each([
+    [
+      [],
+      "there is no ./sidecar.yaml here: name the backend with --upstream URL, or a configuration with -c FILE",
+    ],
+    [
+      ["--listen", "127.0.0.1:0"],
+      "there is no ./sidecar.yaml here: name the backend with --upstream URL, or a configuration with -c FILE",
+    ],
+    [["--upstream", "nonsense"], '--upstream: expected a URL such as "http://127.0.0.1:9000"'],
+    [["--upstream", ""], '--upstream: expected a URL such as "http://127.0.0.1:9000"'],
+    [
+      ["--upstream", "http://a/b"],
+      "--upstream: expected a URL without a path: a request keeps the path that the client sent",
+    ],
+    [["--upstream", "http://me:hunter2@a"], "--upstream: expected a URL without a user name or password"],
+    [["--upstream", "http://a:0"], "--upstream: expected a port from 1 to 65535"],
+    [
+      ["--upstream", "http://a", "--listen", "8080"],
+      '--listen: expected an address such as "127.0.0.1:8080", "[::1]:8080" or ":8080"',
+    ],
+  ])("%j", async (arguments_, message) => {
+    using folder = temporaryFolder();
+    expect(await runCommand(["serve", ...arguments_], { cwd: folder.path })).toEqual({
+      code: 2,
+      stdout: "",
+      stderr: `countersign: ${message}\n${HINT}`,
+    });
+    expect(existsSync(join(folder.path, "keys"))).toBe(false);
+  });
+});
+
+describe("what cannot be started exits with 1 and says why", () => {
+  test("a port in use", async () => {
+    using folder = temporaryFolder();
+    await using other = await startBackend();
+    const listen = `127.0.0.1:${other.port}`;
+    expect(
+      await runCommand(["serve", "--upstream", "http://127.0.0.1:9", "--listen", listen], {
+        cwd: folder.path,
+      }),
+    ).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: `countersign: cannot listen on ${listen}: another program uses this port; stop it, or choose another port\n`,
+    });
+  });
+
+  test("an address that this machine does not have", async () => {
+    using folder = temporaryFolder();
+    expect(
+      // RFC 5737: an address for documentation.
+      await runCommand(["serve", "--upstream", "http://127.0.0.1:9", "--listen", "192.0.2.1:8080"], {
+        cwd: folder.path,
+      }),
+    ).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: "countersign: cannot listen on 192.0.2.1:8080: this machine has no such address\n",
+    });
+  });
+
+  test("a key that does not fit the algorithm", async () => {
+    using folder = temporaryFolder();
+    writeFileSync(
+      join(folder.path, "sidecar.yaml"),
+      "upstream: http://127.0.0.1:9\nissuer: {algorithm: RS256, keys: {env: KEY}}\n",
+    );
+    const KEY = generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }) as string;
+    expect(await runCommand(["serve"], { cwd: folder.path, env: { KEY } })).toEqual({
+      code: 1,
+      stdout: "",
+      stderr:
+        "countersign: the environment variable KEY: RS256 needs an RSA key, and this is an Ed25519 key\n",
+    });
+  });
+
+  test("a file that does not exist, whatever else is said", async () => {
+    using folder = temporaryFolder();
+    expect(
+      await runCommand(["serve", "-c", "none.yaml", "--upstream", "http://127.0.0.1:9"], {
+        cwd: folder.path,
+      }),
+    ).toEqual({
+      code: 1,
+      stdout: "",
+      stderr:
+        "none.yaml: this file does not exist; name the configuration with -c FILE or in $COUNTERSIGN_CONFIG\n",
+    });
+  });
+});
