@@ -63,7 +63,7 @@ The demo backend verifies each token. Try it:
   curl ${demo.url}/orders/42
 
 
-SIGINT: finishing the requests under way; press again to end at once
+SIGINT: finishing the requests under way; a second signal ends at once
 `);
 });
 

@@ -42,7 +42,7 @@ forwarding to http://127.0.0.1:9
 issuer        ${sidecar.url}/__issuer
 signing with  EdDSA, key ${keys[0]?.kid} in ${join(folder.path, "keys")}
 
-SIGTERM: finishing the requests under way; press again to end at once
+SIGTERM: finishing the requests under way; a second signal ends at once
 `);
 });
 
