@@ -1,4 +1,11 @@
-import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from "node:crypto";
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPair,
+  type KeyObject,
+  sign,
+  verify,
+} from "node:crypto";
 import { promisify } from "node:util";
 import { calculateJwkThumbprint, type JWK } from "jose";
 import { CountersignError } from "../errors.ts";
@@ -92,10 +99,24 @@ export async function createSigningKey(
 ): Promise<SigningKey> {
   const misfit = misfitOf(privateKey, algorithm);
   if (misfit) throw new KeyError(source, misfit);
-  const members = publicMembersOf({ ...createPublicKey(privateKey).export({ format: "jwk" }) });
+  const publicKey = createPublicKey(privateKey);
+  if (!belongTogether(privateKey, publicKey))
+    throw new KeyError(source, "the private and the public part of this key do not belong together");
+  const members = publicMembersOf({ ...publicKey.export({ format: "jwk" }) });
   const kid = await calculateJwkThumbprint(members);
   const publicJwk = Object.freeze({ ...members, kid, use: "sig", alg: algorithm });
   return Object.freeze({ kid, algorithm, privateKey, publicJwk });
+}
+
+/** A JWK carries both parts, and Node.js does not compare them for every type of key. */
+function belongTogether(privateKey: KeyObject, publicKey: KeyObject): boolean {
+  const digest = privateKey.asymmetricKeyType === "ed25519" ? null : "sha256";
+  const probe = Buffer.from("probe");
+  try {
+    return verify(digest, probe, publicKey, sign(digest, probe, privateKey));
+  } catch {
+    return false;
+  }
 }
 
 /** The members of each key type that are public (RFC 7518 §6.2.1 and §6.3.1, RFC 8037 §2). */

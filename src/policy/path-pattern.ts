@@ -19,9 +19,11 @@ export function compilePathPattern(source: string): PathPattern {
   const last = tokens.at(-1);
   const total: Token[] =
     last?.type === "wildcard" ? [...tokens.slice(0, -1), { type: "group", tokens: [last] }] : [...tokens];
-  const { regexp } = pathToRegexp(
+  const { regexp, keys } = pathToRegexp(
     { tokens: total, originalPath: source },
     { sensitive: true, trailing: false },
   );
+  const repeated = keys.find(({ name }, index) => keys.findIndex((key) => key.name === name) !== index);
+  if (repeated) throw new TypeError(`the name ${repeated.name} stands here twice`);
   return { source, regexp };
 }

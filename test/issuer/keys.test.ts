@@ -17,7 +17,7 @@ import { KeyError } from "../../src/index.ts";
 import { SIGNING_ALGORITHMS, type SigningAlgorithm } from "../../src/issuer/algorithms.ts";
 import { createIssuer } from "../../src/issuer/issuer.ts";
 import { type KeySource, openKeys, readKeys } from "../../src/issuer/key-source.ts";
-import type { SigningKey } from "../../src/issuer/signing-key.ts";
+import { createSigningKey, parsePrivateKey, type SigningKey } from "../../src/issuer/signing-key.ts";
 import { runCommand, temporaryFolder } from "../support/command-line.ts";
 import { startSidecar } from "../support/sidecar.ts";
 import { RFC_ED25519_KEY, RFC_ED25519_THUMBPRINT, RFC_RSA_KEY, RFC_RSA_THUMBPRINT } from "./rfc-keys.ts";
@@ -500,5 +500,30 @@ describe("a key in a variable", () => {
     const everything = inspect(error, { depth: 10, showHidden: true });
     for (const secret of [jwk.d, pem.split("\n")[1]?.slice(-20), RFC_RSA_KEY.d, "c2VjcmV0"])
       expect(everything).not.toContain(secret);
+  });
+});
+
+describe("a JWK whose parts belong to two keys is refused", () => {
+  const MESSAGES = [
+    "the private and the public part of this key do not belong together",
+    // Node.js itself compares the parts of some types.
+    "cannot be read as a private JWK; a member is missing or wrong",
+  ];
+
+  test.each([
+    // Not EdDSA: Node.js 24 makes x from d, whatever x says, and 26 refuses the key.
+    ["ES256", p256.privateKey, generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey, ["x", "y"]],
+    ["RS256", rsa.privateKey, generateKeyPairSync("rsa", { modulusLength: 2048 }).publicKey, ["n"]],
+  ] as const)("%s", async (algorithm, privateKey, otherKey, members) => {
+    const jwk: Record<string, unknown> = { ...privateKey.export({ format: "jwk" }) };
+    const other: Record<string, unknown> = { ...otherKey.export({ format: "jwk" }) };
+    for (const member of members) jwk[member] = other[member];
+
+    const open = async () => createSigningKey(parsePrivateKey(JSON.stringify(jwk), "k"), algorithm, "k");
+
+    const error = await open().catch((reason: unknown) => reason);
+
+    expect(error).toBeInstanceOf(KeyError);
+    expect(MESSAGES).toContain((error as KeyError).message.replace("k: ", ""));
   });
 });

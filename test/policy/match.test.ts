@@ -82,3 +82,9 @@ test("every part of match has to hold", () => {
   expect(nameOf(yaml, "/a", "POST")).toBeUndefined();
   expect(nameOf(yaml, "/a", "GET", "other")).toBeUndefined();
 });
+
+test("a name that stands twice in a pattern is refused", () => {
+  expect(() => policiesOf('  - {name: it, match: {path: "/:a/:b/*a"}}')).toThrow(
+    "the name a stands here twice",
+  );
+});
