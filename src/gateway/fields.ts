@@ -64,7 +64,7 @@ export function upstreamRequestFields(
   facts: ForwardingFacts,
   tokenFieldNames: ReadonlySet<string>,
 ): RawFields {
-  const nominated = nominatedByConnection(rawFields);
+  const nominated = nominatedByConnection(rawFields, canonicalFieldName);
   const fields: RawFields = [];
   let via = "";
   if (facts.preserveHost && facts.authority !== undefined) fields.push("host", facts.authority);
@@ -89,19 +89,21 @@ export function upstreamRequestFields(
 }
 
 /**
- * The fields of the upstream's response that go on to the client: all but the connection-specific ones.
+ * The fields of the upstream's response that go on to the client: all but the connection-specific ones, and a
+ * Content-Length where there can be no content (RFC 9110 §8.6).
  *
  * @param rawFields as undici gives them: name and value by turns
  */
-export function clientResponseFields(rawFields: readonly Buffer[]): RawFields {
+export function clientResponseFields(statusCode: number, rawFields: readonly Buffer[]): RawFields {
   const all = rawFields.map((bytes) => bytes.toString("latin1"));
-  const nominated = nominatedByConnection(all);
+  const nominated = nominatedByConnection(all, (name) => name.toLowerCase());
   const fields: RawFields = [];
   for (let i = 0; i < all.length; i += 2) {
     const name = all[i] as string;
     const lowerCase = name.toLowerCase();
     if (NEVER_IN_A_RESPONSE.has(lowerCase)) continue;
     if (nominated.has(lowerCase) && !NOT_NOMINABLE.has(lowerCase)) continue;
+    if (statusCode === 204 && lowerCase === "content-length") continue;
     fields.push(name, all[i + 1] as string);
   }
   return fields;
@@ -109,17 +111,20 @@ export function clientResponseFields(rawFields: readonly Buffer[]): RawFields {
 
 const NONE: ReadonlySet<string> = new Set();
 
-/** Canonical names of the fields that any `Connection` line names. */
-function nominatedByConnection(rawFields: readonly string[]): ReadonlySet<string> {
+/** The names, as `normalise` makes them, of the fields that any `Connection` line names. */
+function nominatedByConnection(
+  rawFields: readonly string[],
+  normalise: (name: string) => string,
+): ReadonlySet<string> {
   let nominated: Set<string> | undefined;
   for (let i = 0; i < rawFields.length; i += 2) {
     const name = rawFields[i] as string;
     if (name.length !== 10 || name.toLowerCase() !== "connection") continue;
     for (const option of (rawFields[i + 1] as string).split(",")) {
-      const canonical = canonicalFieldName(option.trim());
-      if (canonical === "close" || canonical === "keep-alive" || canonical === "") continue;
+      const name = normalise(option.trim());
+      if (name === "close" || name === "keep-alive" || name === "") continue;
       nominated ??= new Set();
-      nominated.add(canonical);
+      nominated.add(name);
     }
   }
   return nominated ?? NONE;

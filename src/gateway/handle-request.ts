@@ -8,8 +8,8 @@ import { tokenRequestOf } from "../policy/token-request.ts";
 import { canonicalFieldName, upstreamRequestFields } from "./fields.ts";
 import { hostOf, parseHost } from "./host.ts";
 import type { IssuerEndpoints } from "./issuer-endpoints.ts";
-import { hasBody } from "./message-body.ts";
-import { answerProblem, type RequestProblem } from "./problem.ts";
+import { framingProblemOf, hasBody } from "./message-body.ts";
+import { answerProblem, type Refusal, type RequestProblem } from "./problem.ts";
 import { type Ambiguity, parseTarget } from "./target.ts";
 import type { Upstream } from "./upstream.ts";
 
@@ -54,9 +54,9 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
   return (clientRequest, clientResponse) => {
     const requestId = requestIdOf(clientRequest.headers["x-request-id"]);
     const refuse = (problem: RequestProblem) => answerProblem(clientResponse, problem, requestId);
-    const fail = (problem: RequestProblem, cause: string) => {
-      refuse(problem);
-      onFailure({ ...problem, requestId, cause });
+    const fail = ({ code, detail }: RequestProblem, cause: string) => {
+      refuse({ code, detail });
+      onFailure({ code, detail, requestId, cause });
     };
     handleRequest(clientRequest, clientResponse, { requestId, refuse, fail }).catch((error: unknown) =>
       fail({ code: "ERR_INTERNAL", detail: "this sidecar failed; its log says why" }, reasonOf(error)),
@@ -76,21 +76,31 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
       return refuse({ code: "ERR_HTTP_VERSION", detail: "this port speaks HTTP/1.1 and HTTP/1.0" });
     if (rawHeaders.length > MAX_FIELD_LINES * 2)
       return refuse({ code: "ERR_FIELDS_TOO_LARGE", detail: `more than ${MAX_FIELD_LINES} field lines` });
+    const framingProblem = framingProblemOf(clientRequest);
+    if (framingProblem) return refuse({ code: "ERR_REQUEST_MALFORMED", detail: framingProblem });
 
     // The target, and whom it is for.
     const parsed = parseTarget(url, allowInPath);
     if (parsed.kind === "refused") return refuse(parsed);
-    const { originForm, decodedPath } = parsed.target;
-    const host = parseHost(rawHeaders, parsed.target.authority);
+    const { originForm, decodedPath, lenientPath } = parsed.target;
+    const host = parseHost(rawHeaders, httpVersion, parsed.target.authority);
     if (host.kind === "refused") return refuse(host);
 
     // The issuer's own documents.
-    if (issuerEndpoints.owns(decodedPath))
+    if (issuerEndpoints.owns(decodedPath) || issuerEndpoints.owns(lenientPath))
       return issuerEndpoints.answer(clientRequest, clientResponse, decodedPath, requestId);
 
     // Match a policy.
-    const policy = matchPolicy(policies, { method, host: hostOf(host.authority), decodedPath });
+    const matchInput = { method, host: hostOf(host.authority), path: decodedPath };
+    const policy = matchPolicy(policies, matchInput);
+    if (lenientPath !== decodedPath && matchPolicy(policies, { ...matchInput, path: lenientPath }) !== policy)
+      return refuse({
+        code: "ERR_TARGET_AMBIGUOUS",
+        detail: "the path may be read as one that another policy is for",
+      });
     if (!policy) return refuse({ code: "ERR_NO_POLICY", detail: "no policy matches this request" });
+    if (method === "TRACE" && policy.token !== "none")
+      return refuse({ code: "ERR_METHOD_NOT_ALLOWED", detail: "TRACE would show the token to the client" });
 
     // Sanitise: strip, then remove every token field.
     const bodyFollows = hasBody(clientRequest);
@@ -113,7 +123,7 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
       const requestUrl = () =>
         (options.publicUrl ?? `http://${host.authority ?? options.listenAuthority}`) + originForm;
       const token = await signToken(policy.token, requestUrl);
-      if (token.kind === "refused") return fail(token.problem, token.cause);
+      if (token.kind === "refused") return fail(token, token.cause);
       fields.push(policy.token.headerName, fieldValueOf(policy.token, token.jwt));
     }
 
@@ -133,16 +143,13 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
     try {
       jwt = await issuer.signJwt(tokenRequestOf(settings, requestUrl));
     } catch (error) {
-      const problem = {
-        code: "ERR_SIGNING_FAILED",
-        detail: "the token for this request could not be signed",
-      } as const;
-      return { kind: "refused", problem, cause: reasonOf(error) };
+      const detail = "the token for this request could not be signed";
+      return { kind: "refused", code: "ERR_SIGNING_FAILED", detail, cause: reasonOf(error) };
     }
     if (jwt.length <= MAX_TOKEN_BYTES) return { kind: "token", jwt };
     const detail = `the token for this request would have ${jwt.length} bytes; at most ${MAX_TOKEN_BYTES} are sent`;
     const cause = "a shorter URL, a fixed token.audience or fewer additionalClaims make it smaller";
-    return { kind: "refused", problem: { code: "ERR_TOKEN_TOO_LARGE", detail }, cause };
+    return { kind: "refused", code: "ERR_TOKEN_TOO_LARGE", detail, cause };
   }
 }
 
@@ -157,7 +164,10 @@ interface Answers {
 
 type TokenOutcome =
   | { readonly kind: "token"; readonly jwt: string }
-  | { readonly kind: "refused"; readonly problem: RequestProblem; readonly cause: string };
+  | (Refusal & {
+      /** For the log only. */
+      readonly cause: string;
+    });
 
 function fieldValueOf({ tokenPrefix }: TokenSettings, jwt: string): string {
   return tokenPrefix === "" ? jwt : `${tokenPrefix} ${jwt}`;
@@ -175,5 +185,5 @@ function clientAddressOf({ socket }: IncomingMessage): string {
 
 /** An HTTP/1.0 client knows no interim responses (RFC 9110 §10.1.1). */
 function expectsContinue({ headers, httpVersion }: IncomingMessage): boolean {
-  return headers.expect !== undefined && httpVersion === "1.1";
+  return headers.expect?.toLowerCase() === "100-continue" && httpVersion === "1.1";
 }

@@ -1,20 +1,24 @@
-import type { RequestErrorCode } from "../errors.ts";
+import type { Refusal } from "./problem.ts";
 
 /** Whom a request is for. */
 export type HostOutcome =
   /** Host and port as the client wrote them; `undefined` where an HTTP/1.0 client named none. */
-  | { readonly kind: "host"; readonly authority: string | undefined }
-  | { readonly kind: "refused"; readonly code: RequestErrorCode; readonly detail: string };
+  { readonly kind: "host"; readonly authority: string | undefined } | Refusal;
 
 /** Host and optional port (RFC 3986 §3.2.2): a name or IPv4 address, or an IPv6 address in brackets. No user name. */
 const AUTHORITY = /^(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
 
 /**
- * Reads whom a request is for. Two Host fields, or one that is no host, are refused (RFC 9112 §3.2).
+ * Reads whom a request is for. Two Host fields, one that is no host, and none in HTTP/1.1 are refused (RFC 9112 §3.2).
  *
+ * @param httpVersion such as "1.1"
  * @param targetAuthority the authority of an absolute-form target, which counts instead of the Host field
  */
-export function parseHost(rawFields: readonly string[], targetAuthority: string | undefined): HostOutcome {
+export function parseHost(
+  rawFields: readonly string[],
+  httpVersion: string,
+  targetAuthority: string | undefined,
+): HostOutcome {
   let authority: string | undefined;
   for (let i = 0; i < rawFields.length; i += 2) {
     const name = rawFields[i] as string;
@@ -23,13 +27,14 @@ export function parseHost(rawFields: readonly string[], targetAuthority: string 
     authority = rawFields[i + 1] as string;
     if (!AUTHORITY.test(authority)) return refused("the Host field is not a host name with an optional port");
   }
+  if (authority === undefined && httpVersion !== "1.0") return refused("there is no Host field");
   if (targetAuthority === undefined) return { kind: "host", authority };
   return AUTHORITY.test(targetAuthority)
     ? { kind: "host", authority: targetAuthority }
     : refused("the request target names no valid host");
 }
 
-function refused(detail: string): HostOutcome {
+function refused(detail: string): Refusal {
   return { kind: "refused", code: "ERR_HOST_INVALID", detail };
 }
 

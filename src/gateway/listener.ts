@@ -1,9 +1,9 @@
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import type { Duplex } from "node:stream";
 import { CountersignError, reasonOf } from "../errors.ts";
-import { type RequestProblem, rawProblem } from "./problem.ts";
+import { ClientConnections } from "./connections.ts";
+import type { RequestProblem } from "./problem.ts";
 
 /** Where to listen. */
 export interface ListenAddress {
@@ -76,6 +76,8 @@ export function createListener({
   requestSeconds,
   keepAliveSeconds,
 }: ListenerTimeouts): Listener {
+  const connections = new ClientConnections();
+  const upgrades = new WeakSet<IncomingMessage>();
   const server = createServer({
     headersTimeout: headersSeconds * 1000,
     requestTimeout: requestSeconds * 1000,
@@ -84,15 +86,27 @@ export function createListener({
     maxHeaderSize: MAX_FIELD_BYTES,
     noDelay: true,
     insecureHTTPParser: false,
+    // The request path refuses a request without Host itself, with a problem.
+    requireHostHeader: false,
     // No protocol is tunnelled: a request to upgrade is a plain one (RFC 9110 §7.8 lets a server ignore it).
-    shouldUpgradeCallback: () => false,
+    shouldUpgradeCallback(clientRequest) {
+      upgrades.add(clientRequest);
+      return false;
+    },
   });
   // All lines are kept, so that the request path counts them itself: past this limit Node.js drops them unsaid.
   server.maxHeadersCount = 0;
-  server.on("clientError", answerBrokenRequest);
-  server.on("connect", refuseTunnel);
+  server.on("connection", (socket) => connections.add(socket));
+  // What the parser refuses never becomes a request.
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    // Nobody is there to be answered.
+    if (error.code === "ECONNRESET") socket.destroy();
+    else connections.refuse(socket as Socket, problemOf(error.code));
+  });
+  server.on("connect", (_request, socket) =>
+    connections.refuse(socket as Socket, NO_TUNNEL, { allow: METHODS }),
+  );
 
-  let draining = false;
   return {
     async listen({ host, port }) {
       server.listen(host === undefined ? { port } : { host, port });
@@ -105,43 +119,36 @@ export function createListener({
     },
 
     serve(handle) {
-      const handleWhileOpen = (clientRequest: IncomingMessage, clientResponse: ServerResponse) => {
-        if (draining) clientResponse.setHeader("connection", "close");
+      const handleUnlessEnding = (clientRequest: IncomingMessage, clientResponse: ServerResponse) => {
+        if (!connections.accept(clientRequest, clientResponse)) return;
+        // Behind a request to upgrade that is not upgraded Node.js drops what has arrived already, so that the rest of a
+        // request could look like a whole one.
+        if (upgrades.has(clientRequest)) connections.endAfter(clientRequest, clientResponse);
         handle(clientRequest, clientResponse);
       };
-      server.on("request", handleWhileOpen);
-      // The request path sends "100 Continue" itself, when the request is really forwarded.
-      server.on("checkContinue", handleWhileOpen);
+      server.on("request", handleUnlessEnding);
+      // The request path sends "100 Continue" itself, when the request is really forwarded, and ignores what else is expected.
+      server.on("checkContinue", handleUnlessEnding);
+      server.on("checkExpectation", handleUnlessEnding);
     },
 
     async close(drainMilliseconds) {
-      draining = true;
       if (!server.listening) return;
-      await closeWithin(server, drainMilliseconds);
+      connections.endAll();
+      const closed = once(server, "close");
+      server.close();
+      const deadline = setTimeout(() => connections.destroy(), drainMilliseconds);
+      // A connection that was busy when the server closed stays open when it falls idle: close those too.
+      const idle = setInterval(() => server.closeIdleConnections(), 100);
+      await closed;
+      clearTimeout(deadline);
+      clearInterval(idle);
     },
   };
 }
 
-async function closeWithin(server: Server, drainMilliseconds: number): Promise<void> {
-  const closed = once(server, "close");
-  server.close();
-  const deadline = setTimeout(() => server.closeAllConnections(), drainMilliseconds);
-  // A connection that was busy when the server closed stays open when it falls idle: close those too.
-  const idle = setInterval(() => server.closeIdleConnections(), 100);
-  await closed;
-  clearTimeout(deadline);
-  clearInterval(idle);
-}
-
-/** What the parser refuses never becomes a request: it is answered here, and the connection closed. */
-function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
-  // Nobody is there to be answered, or a response is already under way.
-  if (error.code === "ECONNRESET" || !socket.writable || (socket as Socket).bytesWritten > 0) {
-    socket.destroy(error);
-    return;
-  }
-  socket.end(rawProblem(problemOf(error.code)));
-}
+const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+const NO_TUNNEL: RequestProblem = { code: "ERR_METHOD_NOT_ALLOWED", detail: "this is no tunnelling proxy" };
 
 function problemOf(code: string | undefined): RequestProblem {
   if (code === "HPE_HEADER_OVERFLOW")
@@ -149,10 +156,4 @@ function problemOf(code: string | undefined): RequestProblem {
   if (code === "ERR_HTTP_REQUEST_TIMEOUT")
     return { code: "ERR_REQUEST_TIMEOUT", detail: "the request did not arrive in time" };
   return { code: "ERR_REQUEST_MALFORMED", detail: "this is not a valid HTTP/1.1 request" };
-}
-
-function refuseTunnel(_request: IncomingMessage, socket: Duplex): void {
-  const problem = { code: "ERR_METHOD_NOT_ALLOWED", detail: "this is no tunnelling proxy" } as const;
-  socket.on("error", () => socket.destroy());
-  socket.end(rawProblem(problem, { allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" }));
 }

@@ -8,6 +8,26 @@ export function hasBody({ headers }: IncomingMessage): boolean {
   return length !== undefined && !/^0+$/.test(length);
 }
 
+/**
+ * What is wrong with the framing of a request that Node.js has let through; `undefined` where nothing is. A coding beside
+ * chunked would be taken off the message while its bytes went on, and an HTTP/1.0 hop knows no chunks (RFC 9112 §6.1).
+ */
+export function framingProblemOf({ headers, httpVersion }: IncomingMessage): string | undefined {
+  const coding = headers["transfer-encoding"];
+  if (coding !== undefined && httpVersion === "1.0")
+    return "an HTTP/1.0 request cannot have Transfer-Encoding";
+  if (coding !== undefined && !isChunkedAlone(coding))
+    return "the only transfer coding that is known here is chunked";
+  if (Number(headers["content-length"] ?? 0) > Number.MAX_SAFE_INTEGER)
+    return "the Content-Length is too large";
+  return undefined;
+}
+
+/** Whether a Transfer-Encoding is chunked and nothing else. */
+export function isChunkedAlone(transferEncoding: string | string[]): boolean {
+  return String(transferEncoding).trim().toLowerCase() === "chunked";
+}
+
 /** Whether a part of the request's body is still to come: a connection that is not read to there cannot be used again. */
 export function hasUnreadBody(clientRequest: IncomingMessage): boolean {
   return !clientRequest.complete && hasBody(clientRequest);

@@ -9,30 +9,40 @@ export interface RequestProblem {
   readonly detail: string;
 }
 
+/** What a stage answers where it will not let a request pass. */
+export type Refusal = { readonly kind: "refused" } & RequestProblem;
+
 /** The members of the `application/problem+json` body (RFC 9457 §3); `type` is absent, which means about:blank. */
 function bodyOf({ code, detail }: RequestProblem, requestId: string | undefined): string {
   const status = statusByCode[code];
   return `${JSON.stringify({ title: STATUS_CODES[status], status, detail, code, requestId })}\n`;
 }
 
+/** Statuses of a request whose very form was wrong: what follows on its connection is not to be trusted. */
+const CLOSING_STATUSES: ReadonlySet<number> = new Set([400, 431, 505]);
+
 /**
- * Answers with a problem. Where the request's body has not been read to its end the connection closes after it.
+ * Answers with a problem. The connection closes after it where the request's form was wrong, or its body has not been
+ * read to the end.
  *
+ * @param requestId `undefined` where the request was not read that far
  * @param fields further fields by name, such as `allow`
  */
 export function answerProblem(
   clientResponse: ServerResponse,
   problem: RequestProblem,
-  requestId: string,
+  requestId: string | undefined,
   fields: Readonly<Record<string, string>> = {},
 ): void {
   if (clientResponse.destroyed || clientResponse.headersSent) return;
   const body = bodyOf(problem, requestId);
-  clientResponse.writeHead(statusByCode[problem.code], {
+  const status = statusByCode[problem.code];
+  // The reason phrase is given, because a relayed one that could not be sent may be set already.
+  clientResponse.writeHead(status, STATUS_CODES[status], {
     "content-type": "application/problem+json",
     "content-length": Buffer.byteLength(body),
     "cache-control": "no-store",
-    ...(hasUnreadBody(clientResponse.req) && { connection: "close" }),
+    ...((CLOSING_STATUSES.has(status) || hasUnreadBody(clientResponse.req)) && { connection: "close" }),
     ...fields,
   });
   clientResponse.end(body);

@@ -1,4 +1,6 @@
 import type { RequestErrorCode } from "../errors.ts";
+import { decodePath } from "../policy/path-pattern.ts";
+import type { Refusal } from "./problem.ts";
 
 /** Kinds of ambiguous path that `allowInPath` can let through. */
 export const AMBIGUITIES = ["encodedSlash", "encodedBackslash", "emptySegment", "pathParameters"] as const;
@@ -13,14 +15,14 @@ export interface Target {
    * are allowed), path parameters and empty segments taken out.
    */
   readonly decodedPath: string;
+  /** The same as the most lenient backend would read it: decoded until nothing is encoded, and every separator a slash. */
+  readonly lenientPath: string;
   /** Host and port of an absolute-form target, which count instead of the Host field (RFC 9112 §3.2.2). */
   readonly authority: string | undefined;
 }
 
 /** What became of a request target. */
-export type TargetOutcome =
-  | { readonly kind: "target"; readonly target: Target }
-  | { readonly kind: "refused"; readonly code: RequestErrorCode; readonly detail: string };
+export type TargetOutcome = { readonly kind: "target"; readonly target: Target } | Refusal;
 
 const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)(.*)$/i;
 /** A path that has nothing to decode and nothing to doubt: the fast way for nearly every request. */
@@ -48,30 +50,32 @@ export function parseTarget(requestTarget: string, allowed: readonly Ambiguity[]
 
   const queryStart = originForm.indexOf("?");
   const path = queryStart === -1 ? originForm : originForm.slice(0, queryStart);
-  if (PLAIN_PATH.test(path)) return { kind: "target", target: { originForm, decodedPath: path, authority } };
+  if (PLAIN_PATH.test(path))
+    return { kind: "target", target: { originForm, decodedPath: path, lenientPath: path, authority } };
 
-  const decoded = decodeCarefully(path, allowed);
-  if (decoded.kind === "refused") return decoded;
-  return { kind: "target", target: { originForm, decodedPath: decoded.path, authority } };
+  const views = viewsOf(path, allowed);
+  if (views.kind === "refused") return views;
+  const { decodedPath, lenientPath } = views;
+  return { kind: "target", target: { originForm, decodedPath, lenientPath, authority } };
 }
 
-function refused(code: RequestErrorCode, detail: string) {
-  return { kind: "refused", code, detail } as const;
+function refused(code: RequestErrorCode, detail: string): Refusal {
+  return { kind: "refused", code, detail };
 }
 
-function ambiguous(what: string) {
+function ambiguous(what: string): Refusal {
   return refused(
     "ERR_TARGET_AMBIGUOUS",
     `the path holds ${what}, which two readers may understand differently`,
   );
 }
 
-type DecodedPath = { readonly kind: "path"; readonly path: string } | ReturnType<typeof refused>;
+type Views = ({ readonly kind: "views" } & Pick<Target, "decodedPath" | "lenientPath">) | Refusal;
 
 /** How often a path may turn out to be encoded again before it is refused unread. */
 const MAX_ENCODINGS = 5;
 
-function decodeCarefully(path: string, allowed: readonly Ambiguity[]): DecodedPath {
+function viewsOf(path: string, allowed: readonly Ambiguity[]): Views {
   if (/%(?![0-9A-Fa-f]{2})/.test(path)) return refused("ERR_TARGET_INVALID", "the path holds a stray %");
   if (!isUtf8(path))
     return refused("ERR_TARGET_INVALID", "the path holds percent-encoded bytes that are not UTF-8");
@@ -91,11 +95,16 @@ function decodeCarefully(path: string, allowed: readonly Ambiguity[]): DecodedPa
   if (text.split(/[/\\]/).some(isDotSegment)) return ambiguous("a dot segment");
   for (const kind of found) if (!allowed.includes(kind)) return ambiguous(DESCRIPTIONS[kind]);
 
-  const decoded = path
-    .replaceAll(/;[^/]*/g, "")
-    .replaceAll(/\/{2,}/g, "/")
-    .replaceAll(/(?:%[0-9A-Fa-f]{2})+/g, decodeButSeparators);
-  return { kind: "path", path: decoded };
+  return {
+    kind: "views",
+    decodedPath: decodePath(simplify(path)),
+    lenientPath: simplify(utf8Of(text).replaceAll("\\", "/")),
+  };
+}
+
+/** Takes path parameters and empty segments out. */
+function simplify(path: string): string {
+  return path.replaceAll(/;[^/]*/g, "").replaceAll(/\/{2,}/g, "/");
 }
 
 const DESCRIPTIONS: Readonly<Record<Ambiguity, string>> = {
@@ -119,16 +128,14 @@ function isUtf8(path: string): boolean {
   }
 }
 
+/** Reads one byte a character as UTF-8. */
+function utf8Of(bytes: string): string {
+  return Buffer.from(bytes, "latin1").toString("utf8");
+}
+
 /** One byte a character: enough to see what a further decoding would bring to light. */
 function decodeBytes(text: string): string {
   return text.replaceAll(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
     String.fromCharCode(Number.parseInt(hex, 16)),
   );
-}
-
-function decodeButSeparators(encoded: string): string {
-  return encoded
-    .split(/(%2f|%5c)/i)
-    .map((part) => (/^%(?:2f|5c)$/i.test(part) ? part.toUpperCase() : decodeURIComponent(part)))
-    .join("");
 }

@@ -1,7 +1,7 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import { type Dispatcher, Pool } from "undici";
 import { clientResponseFields, type RawFields } from "./fields.ts";
-import { hasUnreadBody, RequestBody } from "./message-body.ts";
+import { hasUnreadBody, isChunkedAlone, RequestBody } from "./message-body.ts";
 import type { RequestProblem } from "./problem.ts";
 
 /** Where requests go, and how long that may take. Durations are in seconds. */
@@ -50,8 +50,6 @@ export interface Upstream {
     upstreamRequest: UpstreamRequest,
     onFailure: (failure: UpstreamFailure) => void,
   ): void;
-  /** Ends idle connections, waits for the others, and takes no more requests. */
-  close(): Promise<void>;
   /** Ends every connection at once. */
   destroy(): Promise<void>;
 }
@@ -82,7 +80,6 @@ export function createUpstream({ origin, connections, timeouts }: UpstreamOption
       if (clientRequest.headers.accept?.includes("text/event-stream")) options.bodyTimeout = 0;
       pool.dispatch(options, new ResponseRelay(clientRequest, clientResponse, onFailure));
     },
-    close: () => pool.close(),
     destroy: () => pool.destroy(),
   };
 }
@@ -94,6 +91,7 @@ class ResponseRelay implements Dispatcher.DispatchHandler {
   readonly #onFailure: (failure: UpstreamFailure) => void;
   #controller: Dispatcher.DispatchController | undefined;
   #clientIsGone = false;
+  #isComplete = false;
 
   constructor(
     clientRequest: IncomingMessage,
@@ -103,8 +101,9 @@ class ResponseRelay implements Dispatcher.DispatchHandler {
     this.#clientRequest = clientRequest;
     this.#clientResponse = clientResponse;
     this.#onFailure = onFailure;
+    // Also where the client was answered otherwise: nobody waits for the upstream any more.
     clientResponse.on("close", () => {
-      if (clientResponse.writableFinished) return;
+      if (this.#isComplete) return;
       this.#clientIsGone = true;
       this.#controller?.abort(new ClientGone());
     });
@@ -119,15 +118,24 @@ class ResponseRelay implements Dispatcher.DispatchHandler {
   onResponseStart(
     controller: Dispatcher.DispatchController,
     statusCode: number,
-    _fields: unknown,
+    { "transfer-encoding": transferEncoding }: IncomingHttpHeaders,
     statusMessage = "",
   ): void {
+    // The client has been told already that the rest of its request cannot be read.
+    if (this.#clientResponse.headersSent) {
+      controller.abort(new ClientGone());
+      return;
+    }
     // An interim response; the final one follows (RFC 9110 §15.2).
     if (statusCode < 200) return;
-    const fields = clientResponseFields(controller.rawHeaders as Buffer[]);
+    if (transferEncoding !== undefined && !isChunkedAlone(transferEncoding)) {
+      controller.abort(new Error(`the transfer coding ${transferEncoding} is not known here`));
+      return;
+    }
+    const fields = clientResponseFields(statusCode, controller.rawHeaders as Buffer[]);
     // An answer before the end of the upload: nobody will read the rest, so the connection cannot be used again.
     if (hasUnreadBody(this.#clientRequest)) fields.push("connection", "close");
-    this.#clientResponse.writeHead(statusCode, statusMessage, fields);
+    this.#clientResponse.writeHead(statusCode, reasonPhraseOf(statusCode, statusMessage), fields);
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -135,15 +143,29 @@ class ResponseRelay implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
+    this.#isComplete = true;
     this.#clientResponse.end();
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
-    if (this.#clientIsGone || cause instanceof ClientGone || this.#clientRequest.destroyed) return;
-    // A cut response must not look like one that ended: the client sees its connection break.
-    if (this.#clientResponse.headersSent) this.#clientResponse.destroy();
+    if (this.#clientIsGone || cause instanceof ClientGone || this.#clientRequest.errored) return;
+    if (this.#clientResponse.headersSent) this.#breakConnection();
     this.#onFailure({ problem: problemOf(cause), cause });
   }
+
+  /**
+   * A cut response must not look like one that ended. An HTTP/1.0 client takes the end of the connection for the end
+   * of the response, unless it is a reset.
+   */
+  #breakConnection(): void {
+    if (this.#clientRequest.httpVersion === "1.0") this.#clientRequest.socket.resetAndDestroy();
+    else this.#clientResponse.destroy();
+  }
+}
+
+/** Node.js refuses to send some characters that it can receive, and a reason phrase means nothing (RFC 9112 §4). */
+function reasonPhraseOf(statusCode: number, received: string): string {
+  return /^[\t\x20-\x7e\x80-\xff]+$/.test(received) ? received : (STATUS_CODES[statusCode] ?? "");
 }
 
 /** Why an exchange was given up: nobody waits for its response. */

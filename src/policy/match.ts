@@ -1,3 +1,4 @@
+import type { decodePath } from "./path-pattern.ts";
 import type { Policy } from "./policy.ts";
 
 /** What a policy is chosen by. */
@@ -5,8 +6,8 @@ export interface MatchInput {
   readonly method: string;
   /** Lower-case, without a port; "" where the request names none. */
   readonly host: string;
-  /** The decoded view of the path, as `Target.decodedPath` has it. */
-  readonly decodedPath: string;
+  /** Decoded, as {@link decodePath} does it. */
+  readonly path: string;
 }
 
 /** The first policy that matches, or `undefined`. */
@@ -14,7 +15,7 @@ export function matchPolicy(policies: readonly Policy[], input: MatchInput): Pol
   return policies.find(({ match }) => {
     if (match.methods && !match.methods.includes(input.method)) return false;
     if (match.hosts && !match.hosts.some((pattern) => hostMatches(pattern, input.host))) return false;
-    return match.path === undefined || match.path.regexp.test(input.decodedPath);
+    return match.path === undefined || match.path.regexp.test(input.path);
   });
 }
 

@@ -15,7 +15,8 @@ export interface PathPattern {
  * @throws {TypeError} when the pattern cannot be read
  */
 export function compilePathPattern(source: string): PathPattern {
-  const { tokens } = parse(source, { encodePath: decodeURIComponent });
+  if (/%(?![0-9A-Fa-f]{2})/.test(source)) throw new TypeError("URI malformed");
+  const { tokens } = parse(source, { encodePath: decodePath });
   const last = tokens.at(-1);
   const total: Token[] =
     last?.type === "wildcard" ? [...tokens.slice(0, -1), { type: "group", tokens: [last] }] : [...tokens];
@@ -26,4 +27,19 @@ export function compilePathPattern(source: string): PathPattern {
   const repeated = keys.find(({ name }, index) => keys.findIndex((key) => key.name === name) !== index);
   if (repeated) throw new TypeError(`the name ${repeated.name} stands here twice`);
   return { source, regexp };
+}
+
+/**
+ * Percent-decodes a path for matching. An encoded slash or backslash stays encoded, in upper case: decoded, it would be
+ * taken for a separator.
+ *
+ * @throws {URIError} when the bytes are not UTF-8
+ */
+export function decodePath(path: string): string {
+  return path.replaceAll(/(?:%[0-9A-Fa-f]{2})+/g, (encoded) =>
+    encoded
+      .split(/(%2f|%5c)/i)
+      .map((part) => (/^%(?:2f|5c)$/i.test(part) ? part.toUpperCase() : decodeURIComponent(part)))
+      .join(""),
+  );
 }

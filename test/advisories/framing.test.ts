@@ -16,6 +16,12 @@ describe("a message whose end is in doubt is refused, and the connection closed 
       "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
     ],
     ["two codings, chunked not the last", "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"],
+    ["a coding beside chunked", "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"],
+    [
+      "a coding on a line of its own",
+      "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+    ["a Content-Length beyond all integers", "Content-Length: 9007199254740993\r\n\r\nabcd"],
     ["an unknown coding", "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"],
     ["two Content-Lengths", "Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcd"],
     ["a list of Content-Lengths", "Content-Length: 4, 5\r\n\r\nabcd"],
@@ -32,9 +38,10 @@ describe("a message whose end is in doubt is refused, and the connection closed 
   ])("%s", async (_, message) => {
     await using rig = await startRig();
 
+    // It returns only when the connection has closed.
     const statuses = await rig.send(`POST / HTTP/1.1\r\nHost: a\r\n${message}${SMUGGLED}`);
 
-    expect(statuses.filter((status) => status < 400)).toEqual([]);
+    expect(statuses).toEqual([400]);
     expect(rig.backend.received()).not.toContain("smuggled");
   });
 });
@@ -121,4 +128,24 @@ test("fields larger than 16 KiB are answered 431", async () => {
   expect(answer).toMatch(/^HTTP\/1\.1 431 /);
   expect(answer).toContain('"code":"ERR_FIELDS_TOO_LARGE"');
   expect(rig.backend.received()).toBe("");
+});
+
+test("Transfer-Encoding in an HTTP/1.0 request is refused, and the connection closed (RFC 9112 §6.1)", async () => {
+  await using rig = await startRig();
+
+  const statuses = await rig.send(
+    `POST / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${SMUGGLED}`,
+  );
+
+  expect(statuses).toEqual([400]);
+  expect(rig.backend.received()).toBe("");
+});
+
+test("TRACE does not show a token to who asks for it", async () => {
+  await using rig = await startRig();
+
+  expect(await rig.send("TRACE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).toEqual([405]);
+  expect(await rig.send("TRACE /open HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).toEqual([200]);
+
+  expect(rig.backend.requestLines()).toEqual(["TRACE /open HTTP/1.1"]);
 });

@@ -67,3 +67,37 @@ test.each([
 
   expect(rig.backend.received()).toBe("");
 });
+
+describe("with encoded separators let through, no reading of a path gets past the issuer or a policy", () => {
+  const yaml = `
+token: {headerName: X-Service-Token, tokenPrefix: "", audience: backend}
+allowInPath: [encodedSlash, encodedBackslash]
+policies:
+  - {name: admin, match: {path: "/admin/*rest"}}
+  - {name: rest, token: none}
+`;
+
+  test.each([
+    ["/__issuer%2f.well-known%2fjwks.json", 404],
+    ["/__issuer%5cx", 404],
+    ["/__issuer%252fx", 404],
+    ["/.well-known%2foauth-authorization-server/__issuer", 404],
+    ["/admin%2fx", 400],
+    ["/admin%5cx", 400],
+    ["/%2561dmin/x", 400],
+  ])("%s is answered %i", async (path, status) => {
+    await using rig = await startRig(yaml);
+
+    expect(await rig.send(`GET ${path} ${REST}`)).toEqual([status]);
+
+    expect(rig.backend.received()).toBe("");
+  });
+
+  test("a path that every reading gives to the same policy goes on", async () => {
+    await using rig = await startRig(yaml);
+
+    await rig.send(`GET /admin/a%2fb ${REST}`);
+
+    await rig.expectForwarded("GET /admin/a%2fb HTTP/1.1");
+  });
+});

@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { expect, test } from "vitest";
 import { startBackend } from "../support/backend.ts";
 import { startCommand, temporaryFolder } from "../support/command-line.ts";
@@ -68,4 +70,18 @@ test("requests still under way after timeouts.drain are cut off", async () => {
 
   expect(code).toBe(0);
   expect(await answer).toBeInstanceOf(Error);
+});
+
+test("a client that asked for a tunnel and stays cannot hold up the end", async () => {
+  await using backend = await startBackend();
+  using folder = temporaryFolder();
+  await using sidecar = await startCommand(["serve", "--upstream", backend.url, "--listen", "127.0.0.1:0"], {
+    cwd: folder.path,
+  });
+  const client = connect({ port: Number(new URL(sidecar.url).port), host: "127.0.0.1", allowHalfOpen: true });
+  client.on("error", () => {});
+  client.write("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n");
+  await once(client, "data");
+
+  expect((await sidecar.stop("SIGTERM")).code).toBe(0);
 });

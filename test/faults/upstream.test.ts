@@ -5,7 +5,7 @@ import { connect } from "node:net";
 import { describe, expect, test, vi } from "vitest";
 import { startBackend } from "../support/backend.ts";
 import { startRawBackend } from "../support/raw-backend.ts";
-import { sendRaw } from "../support/raw-client.ts";
+import { sendRaw, statusesOf } from "../support/raw-client.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -92,6 +92,8 @@ test.each([
     "an unasked switch of protocols",
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
   ],
+  ["a coding beside chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"],
+  ["a coding that is not chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx"],
   ["an unasked 100", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"],
 ])("a backend that answers %s is answered for with 502", async (_, bytes) => {
   await using backend = await startRawBackend((socket) => socket.write(bytes));
@@ -181,7 +183,7 @@ test("an answer in the middle of an upload is delivered, and the connection clos
   expect(response.headers.connection).toBe("close");
 });
 
-describe("a client that goes away ends the backend's request within a second", () => {
+describe("a client that goes away ends the backend's request within a second", { timeout: 1500 }, () => {
   test("while the backend has not answered", async () => {
     const { promise: ended, resolve } = Promise.withResolvers<void>();
     await using backend = await startBackend((request) => void request.on("close", () => resolve()));
@@ -234,10 +236,49 @@ test("a POST is sent once, whatever becomes of it", async () => {
   await using backend = await startRawBackend((socket) => socket.resetAndDestroy());
   await using sidecar = await startSidecar(backend.url);
 
-  await sendRaw(
+  const answer = await sendRaw(
     sidecar.port,
     GET.replace("GET", "POST").replace("\r\n\r\n", "\r\nContent-Length: 1\r\n\r\nx"),
   );
 
+  expect(statusesOf(answer)).toEqual([502]);
   expect(backend.requestLines()).toHaveLength(1);
+});
+
+test.each([
+  ["Latin-1", "200 Trouv\xe9", /^HTTP\/1\.1 200 OK\r\n/],
+  ["UTF-8", "200 \xe4\xbd\xa0", /^HTTP\/1\.1 200 \S*\r\n/],
+  ["none", "200", /^HTTP\/1\.1 200 \w*\r\n/],
+])("a reason phrase in %s does not hold up the response", async (_, statusLine, expected) => {
+  await using backend = await startRawBackend((socket) =>
+    socket.write(Buffer.from(`HTTP/1.1 ${statusLine}\r\nContent-Length: 2\r\n\r\nok`, "latin1")),
+  );
+  await using sidecar = await startSidecar(backend.url);
+
+  const answer = await sendRaw(sidecar.port, GET);
+
+  expect(answer).toMatch(expected);
+  expect(answer.endsWith("ok")).toBe(true);
+});
+
+test("an HTTP/1.0 client sees a reset where the response was cut", async () => {
+  await using backend = await startRawBackend((socket) =>
+    socket.end("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfifty\r\n"),
+  );
+  await using sidecar = await startSidecar(backend.url);
+  const client = connect(sidecar.port, "127.0.0.1", () => client.write("GET / HTTP/1.0\r\n\r\n"));
+  client.resume();
+
+  const [error] = await once(client, "error");
+
+  expect(error).toMatchObject({ code: "ECONNRESET" });
+});
+
+test("a length on a 204 is not passed on (RFC 9110 §8.6)", async () => {
+  await using backend = await startRawBackend((socket) =>
+    socket.write("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"),
+  );
+  await using sidecar = await startSidecar(backend.url);
+
+  expect(await sendRaw(sidecar.port, GET)).not.toMatch(/content-length/i);
 });

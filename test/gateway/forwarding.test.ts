@@ -250,3 +250,13 @@ test("an HTTP/1.0 client gets no 100 Continue, whatever it expects", async () =>
   expect(answer).toMatch(/^HTTP\/1\.1 200 /);
   expect(backend.requests[0]?.body.toString()).toBe("abc");
 });
+
+test("an expectation that is not known is left out, and the request goes on", async () => {
+  await using backend = await startBackend();
+  await using sidecar = await startSidecar(backend.url);
+
+  const answer = await sendRaw(sidecar.port, `GET / HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\n${CLOSE}`);
+
+  expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+  expect(backend.requests[0]?.headers).not.toHaveProperty("expect");
+});

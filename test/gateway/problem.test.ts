@@ -1,5 +1,6 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { startBackend } from "../support/backend.ts";
+import { startRawBackend } from "../support/raw-backend.ts";
 import { sendRaw } from "../support/raw-client.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
@@ -36,15 +37,23 @@ test("a refused request without a body leaves its connection open, one with an u
   expect(closed).toMatch(/^HTTP\/1\.1 404 [\s\S]*connection: close\r\n/i);
 });
 
-test("a problem never names the upstream", async () => {
-  await using backend = await startBackend();
-  const { url, port } = backend;
-  await backend[Symbol.asyncDispose]();
-  await using sidecar = await startSidecar(url);
+describe("a problem never names the upstream, and the log does", () => {
+  test.each([
+    ["refused", 502, undefined],
+    ["broken", 502, "hello\r\n\r\n"],
+    ["too slow", 504, ""],
+  ])("%s", async (_, status, answer) => {
+    await using backend = await startRawBackend((socket) => socket.write(answer ?? ""));
+    const { port } = backend;
+    if (answer === undefined) await backend[Symbol.asyncDispose]();
+    await using sidecar = await startSidecar("", {
+      yaml: `upstream: {url: "http://127.0.0.1:${port}", timeouts: {headers: 1s}}`,
+    });
 
-  const response = await fetch(sidecar.url);
+    const response = await fetch(sidecar.url);
 
-  expect(response.status).toBe(502);
-  expect(await response.text()).not.toContain(String(port));
-  expect(sidecar.failures[0]?.cause).toContain(String(port));
+    expect(response.status).toBe(status);
+    expect(await response.text()).not.toMatch(new RegExp(`${port}|127\\.0\\.0\\.1`));
+    expect(sidecar.failures).toHaveLength(1);
+  });
 });

@@ -7,8 +7,8 @@ function policiesOf(yaml: string) {
     .policies;
 }
 
-function nameOf(yaml: string, decodedPath: string, method = "GET", host = "api.example.com") {
-  return matchPolicy(policiesOf(yaml), { method, host, decodedPath })?.name;
+function nameOf(yaml: string, path: string, method = "GET", host = "api.example.com") {
+  return matchPolicy(policiesOf(yaml), { method, host, path })?.name;
 }
 
 describe("paths", () => {
@@ -32,6 +32,8 @@ describe("paths", () => {
     ["/caf%C3%A9", "/café", true],
     ["/café", "/café", true],
     ["/v1.0/x", "/v1a0/x", false],
+    ["/a%2fb", "/a%2Fb", true],
+    ["/a%2fb", "/a/b", false],
   ])("%s on %s: %s", (pattern, path, matches) => {
     expect(nameOf(`  - {name: it, match: {path: "${pattern}"}}`, path)).toBe(matches ? "it" : undefined);
   });

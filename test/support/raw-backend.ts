@@ -42,9 +42,10 @@ export async function startRawBackend(answer?: (socket: Socket, data: string) =>
     requestLines: () => received.match(/^[A-Z]+ \S+ HTTP\/1\.1$/gm) ?? [],
     sockets,
     async [Symbol.asyncDispose]() {
+      if (!server.listening) return;
       server.close();
       for (const socket of sockets) socket.destroy();
-      if (server.listening) await once(server, "close");
+      await once(server, "close");
     },
   };
 }

@@ -1,10 +1,10 @@
-import { once } from "node:events";
 import { connect } from "node:net";
 
 /**
- * Sends bytes as they are, with no client library to tidy them, and waits for the connection to close.
+ * Sends bytes as they are, with no client library to tidy them, and waits for the other side to close the connection.
  *
  * @returns everything that came back, as Latin-1 text
+ * @throws {Error} when the connection is still open after the time
  */
 export async function sendRaw(
   port: number,
@@ -12,19 +12,25 @@ export async function sendRaw(
   timeoutMilliseconds = 5000,
 ): Promise<string> {
   const socket = connect({ port, host: "127.0.0.1" });
-  const deadline = setTimeout(() => socket.destroy(), timeoutMilliseconds);
   let received = "";
+  let isLate = false;
+  const deadline = setTimeout(() => {
+    isLate = true;
+    socket.destroy();
+  }, timeoutMilliseconds);
   socket.on("data", (data) => {
     received += data.toString("latin1");
   });
+  // A reset is a way of closing too.
   socket.on("error", () => {});
   socket.write(typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes);
-  await once(socket, "close");
+  await new Promise((resolve) => socket.once("close", resolve));
   clearTimeout(deadline);
+  if (isLate) throw new Error(`the connection is still open; received ${JSON.stringify(received)}`);
   return received;
 }
 
 /** The status codes of all responses in a raw answer, in order. */
 export function statusesOf(answer: string): number[] {
-  return [...answer.matchAll(/^HTTP\/1\.1 (\d{3})/gm)].map(([, status]) => Number(status));
+  return [...answer.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status));
 }

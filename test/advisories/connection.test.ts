@@ -1,0 +1,130 @@
+import { connect, type Socket } from "node:net";
+import { describe, expect, test, vi } from "vitest";
+import { startBackend } from "../support/backend.ts";
+import { startRawBackend } from "../support/raw-backend.ts";
+import { sendRaw, statusesOf } from "../support/raw-client.ts";
+import { startSidecar } from "../support/sidecar.ts";
+
+/** A client that never closes its side. Once the other has, it goes on sending, and so learns when nobody is there any more. */
+function stubbornClient(port: number, ...segments: readonly string[]): Socket {
+  const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+  socket.on("error", () => {});
+  socket.resume();
+  socket.once("end", () => {
+    const sending = setInterval(() => socket.write("\r\n"), 100);
+    socket.once("close", () => clearInterval(sending));
+  });
+  for (const [index, segment] of segments.entries())
+    setTimeout(() => socket.write(segment, "latin1"), index * 200);
+  return socket;
+}
+
+/** Waits for the end of a connection, by whatever way. */
+async function closed(socket: Socket): Promise<void> {
+  await new Promise((resolve) => socket.once("close", resolve));
+}
+
+const HOST = "Host: a\r\n";
+
+describe("bytes after a request to upgrade are never taken for another request", () => {
+  const upgrade = `GET /upgrade HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
+  const post = `POST /post HTTP/1.1\r\n${HOST}Content-Length: 38\r\n\r\n`;
+  const smuggled = `GET /smuggled HTTP/1.1\r\n${HOST}\r\n`;
+
+  test.each([
+    ["in the same segment", [upgrade + post + smuggled]],
+    ["in the next segment", [upgrade + post, smuggled]],
+    ["in two further segments", [upgrade, post, smuggled]],
+    [
+      "behind a body",
+      [`${upgrade.replace("\r\n\r\n", "\r\nContent-Length: 3\r\n\r\n")}abc${post}`, smuggled],
+    ],
+  ])("%s", async (_, segments) => {
+    await using backend = await startRawBackend();
+    await using sidecar = await startSidecar(backend.url);
+
+    await closed(stubbornClient(sidecar.port, ...segments));
+
+    expect(backend.requestLines().filter((line) => !line.includes("/upgrade"))).toEqual([]);
+  });
+});
+
+describe("a connection that was answered with an error is closed, whatever its client does", () => {
+  test.each([
+    ["a broken request", "hello\r\n\r\n"],
+    ["CONNECT", `CONNECT a:1 HTTP/1.1\r\n${HOST}\r\n`],
+    ["a request that does not arrive in time", `GET / HTTP/1.1\r\n${HOST}`],
+    ["a body that does not arrive in time", `POST / HTTP/1.1\r\n${HOST}Content-Length: 9\r\n\r\nx`],
+  ])("%s", async (_, bytes) => {
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
+    await using backend = await startBackend((request) => void request.on("close", () => release()));
+    await using sidecar = await startSidecar(backend.url, { yaml: "timeouts: {headers: 1s, request: 1s}" });
+    const client = stubbornClient(sidecar.port, bytes);
+
+    await closed(client);
+
+    if (bytes.startsWith("POST")) await released;
+  });
+});
+
+test("the answer to a broken message is not taken for the answer to the request before it", async () => {
+  const { promise: arrived, resolve: requestArrived } = Promise.withResolvers<void>();
+  await using backend = await startBackend(() => requestArrived());
+  await using sidecar = await startSidecar(backend.url);
+  const answers: string[] = [];
+  for (const broken of ["garbage\r\n\r\n", `CONNECT a:1 HTTP/1.1\r\n${HOST}\r\n`]) {
+    const client = connect(sidecar.port, "127.0.0.1");
+    client.on("error", () => {});
+    client.on("data", (data) => answers.push(data.toString()));
+    client.write(`POST /pay HTTP/1.1\r\n${HOST}Content-Length: 1\r\n\r\nx`);
+    await arrived;
+    client.write(broken);
+    await closed(client);
+  }
+
+  expect(answers).toEqual([]);
+});
+
+test("a broken request after one that was answered is answered 400", async () => {
+  await using backend = await startRawBackend();
+  await using sidecar = await startSidecar(backend.url);
+  let received = "";
+  const client = connect(sidecar.port, "127.0.0.1");
+  client.on("data", (data) => {
+    received += data.toString();
+  });
+  client.write(`GET / HTTP/1.1\r\n${HOST}\r\n`);
+  await vi.waitFor(() => expect(received).toContain("\r\n\r\nok"));
+  client.end("garbage\r\n\r\n");
+  await closed(client);
+
+  expect(statusesOf(received)).toEqual([200, 400]);
+});
+
+test("a client that sends requests without end and reads nothing is cut off", async () => {
+  let requests = 0;
+  await using backend = await startBackend(() => {
+    requests++;
+  });
+  await using sidecar = await startSidecar(backend.url);
+
+  const answer = await sendRaw(sidecar.port, `GET / HTTP/1.1\r\n${HOST}\r\n`.repeat(10_000));
+
+  expect(statusesOf(answer)).toEqual([]);
+  expect(requests).toBeLessThanOrEqual(128);
+});
+
+test("requests that are sent ahead, a hundred at once, are all answered in order", async () => {
+  await using backend = await startBackend((request, response) => {
+    // A chunked body, so that each path stands on a line of its own.
+    response.write(String(request.url));
+    response.end();
+  });
+  await using sidecar = await startSidecar(backend.url);
+  const paths = Array.from({ length: 100 }, (_, index) => `/${index}`);
+  const requests = paths.map((path) => `GET ${path} HTTP/1.1\r\n${HOST}\r\n`).join("");
+
+  const answer = await sendRaw(sidecar.port, requests.replace(/\r\n\r\n$/, "\r\nConnection: close\r\n\r\n"));
+
+  expect([...answer.matchAll(/^(\/\d+)\r$/gm)].map(([, path]) => path)).toEqual(paths);
+});
