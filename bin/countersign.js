@@ -19,8 +19,8 @@ if (running[0] > wanted[0] || (running[0] === wanted[0] && running[1] >= wanted[
       process.version +
       ".\n" +
       "Install a current Node.js from https://nodejs.org, or run it with one from npm:\n" +
-      "  npx -y -p node@26 -p countersign countersign " +
-      process.argv.slice(2).join(" "),
+      "  " +
+      ["npx -y -p node@26 node"].concat(process.argv.slice(1)).join(" "),
   );
   process.exitCode = 1;
 }

@@ -34,8 +34,11 @@ test("the published package holds what a user needs, and works installed from it
     "CHANGELOG.md",
     "LICENSE",
     "README.md",
+    "SECURITY.md",
     "bin/countersign.js",
     "config/sidecar.schema.json",
+    "docs/configuration.md",
+    "docs/errors.md",
     "package.json",
     "sidecar.example.yaml",
   ]);
@@ -76,7 +79,5 @@ test("an older Node.js is told what is needed, and how to get it", async () => {
 
   expect(failure).toMatchObject({ code: 1, stdout: "" });
   expect((failure as { stderr: string }).stderr).toContain("countersign: needs Node.js 24.9 or newer");
-  expect((failure as { stderr: string }).stderr).toContain(
-    "npx -y -p node@26 -p countersign countersign serve",
-  );
+  expect((failure as { stderr: string }).stderr).toContain(`npx -y -p node@26 node ${EXECUTABLE} serve`);
 });
