@@ -2,12 +2,7 @@ import type { Command } from "commander";
 import type { Config } from "../config/config.ts";
 import { DURATION_EXPECTED, parseDuration } from "../config/duration.ts";
 import { nearest } from "../config/problems.ts";
-import {
-  CLAIMS_WITH_A_SETTING,
-  type Claims,
-  type JsonValue,
-  type TokenRequest,
-} from "../issuer/claims-set.ts";
+import type { Claims, JsonValue, TokenRequest } from "../issuer/claims-set.ts";
 import { createIssuer } from "../issuer/issuer.ts";
 import { openKeys } from "../issuer/key-source.ts";
 import type { SigningKey } from "../issuer/signing-key.ts";
@@ -99,15 +94,16 @@ function claimsOf(pairs: readonly string[]): Claims {
     pairs.map((pair) => {
       const [, name, value] = /^([^=]+)=(.*)$/s.exec(pair) ?? [];
       if (name === undefined || value === undefined) throw new UsageError("--claim: expected name=value");
-      const setting = Object.hasOwn(CLAIMS_WITH_A_SETTING, name) ? FLAGS[name] : undefined;
-      if (setting) throw new UsageError(`--claim: ${name} cannot be set like this; ${setting}`);
+      if (Object.hasOwn(REMEDIES, name))
+        throw new UsageError(`--claim: ${name} cannot be set like this; ${REMEDIES[name]}`);
       if (name === "__proto__") throw new UsageError("--claim: __proto__ cannot be the name of a claim");
       return [name, jsonOrText(name, value)];
     }),
   );
 }
 
-const FLAGS: Readonly<Record<string, string>> = {
+/** The claims that have an option or a setting of their own. */
+const REMEDIES: Readonly<Record<string, string>> = {
   sub: "use --subject",
   aud: "use --audience",
   exp: "use --expires-in",

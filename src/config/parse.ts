@@ -122,8 +122,7 @@ function isMissing(issue: z.core.$ZodIssue): boolean {
 
 function configOf(file: SidecarFile, baseDirectory: string): Config {
   const token = mergeToken(TOKEN_DEFAULTS, file.token);
-  const upstream =
-    typeof file.upstream === "string" ? { url: file.upstream, ...UPSTREAM_DEFAULTS } : file.upstream;
+  const { upstream } = file;
   const { connect, headers, body } = upstream.timeouts;
   return {
     listen: "address" in file.listen ? file.listen.address : file.listen,
@@ -159,12 +158,6 @@ function configOf(file: SidecarFile, baseDirectory: string): Config {
     ),
   };
 }
-
-const UPSTREAM_DEFAULTS = {
-  preserveHost: true,
-  connections: 128,
-  timeouts: { connect: 5, headers: 60, body: 300 },
-};
 
 const TOKEN_DEFAULTS: TokenSettings = {
   subject: "api-gateway",

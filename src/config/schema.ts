@@ -1,8 +1,13 @@
+/**
+ * The one description of `sidecar.yaml`: it checks the file, types what comes out, and is printed as JSON Schema.
+ * The second argument of a section names the keys that are designed but not built yet.
+ */
+
 import { z } from "zod";
 import { AMBIGUITIES } from "../gateway/target.ts";
 import { SIGNING_ALGORITHMS } from "../issuer/algorithms.ts";
-import { CLAIMS_WITH_A_SETTING } from "../issuer/claims-set.ts";
-import { section } from "./section.ts";
+import { REMEDY_BY_RESERVED_CLAIM } from "../issuer/claims-set.ts";
+import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
 import {
   basePath,
   baseUrl,
@@ -23,47 +28,40 @@ import {
   word,
 } from "./values.ts";
 
-/**
- * The one description of `sidecar.yaml`: it checks the file, types what comes out, and is printed as JSON Schema.
- * The second argument of a section names the keys that are designed but not built yet.
- */
-
 const listen = z.union(
   [listenAddress, section({ address: listenAddress.describe("Where to listen.") }, ["tls", "http2"])],
   { error: 'expected an address such as "127.0.0.1:8080", or a map with the key address' },
 );
 
-const upstream = z.union(
-  [
-    upstreamUrl,
-    section(
-      {
-        url: upstreamUrl.describe("Scheme, host and port of the backend."),
-        preserveHost: flag.default(true).describe("Whether the backend sees the client's Host field."),
-        connections: z
-          .int({ error: "expected a whole number" })
-          .min(1, "expected at least 1")
-          .max(65535, "expected at most 65535")
-          .default(128)
-          .describe("How many connections to the backend are open at once, at most."),
-        timeouts: section({
-          connect: timeout.default(5).describe("For a connection to be accepted."),
-          headers: timeout.default(60).describe("From the end of a request to the fields of its response."),
-          body: timeout
-            .default(300)
-            .describe("Between two pieces of a response's body. No limit for event streams."),
-        })
-          .prefault({})
-          .describe("How long the backend may take."),
-      },
-      ["http2", "tls", "healthCheck"],
-    ),
-  ],
-  { error: 'expected a URL such as "http://127.0.0.1:9000", or a map with the key url' },
+const upstreamSection = section(
+  {
+    url: upstreamUrl.describe("Scheme, host and port of the backend."),
+    preserveHost: flag.default(true).describe("Whether the backend sees the client's Host field."),
+    connections: z
+      .int({ error: "expected a whole number" })
+      .min(1, "expected at least 1")
+      .max(65535, "expected at most 65535")
+      .default(128)
+      .describe("How many connections to the backend are open at once, at most."),
+    timeouts: section({
+      connect: timeout.default(5).describe("For a connection to be accepted."),
+      headers: timeout.default(60).describe("From the end of a request to the fields of its response."),
+      body: timeout
+        .default(300)
+        .describe("Between two pieces of a response's body. No limit for event streams."),
+    })
+      .prefault({})
+      .describe("How long the backend may take."),
+  },
+  ["http2", "tls", "healthCheck"],
 );
 
+const upstream = z.union([upstreamUrl.transform((url) => upstreamSection.parse({ url })), upstreamSection], {
+  error: 'expected a URL such as "http://127.0.0.1:9000", or a map with the key url',
+});
+
 const algorithm = word(SIGNING_ALGORITHMS, (value) =>
-  /^HS\d+$/.test(value)
+  /^HS\d+$/i.test(value)
     ? "an HS algorithm signs with a shared secret, which a JWK Set cannot publish"
     : value === "none"
       ? "a token without a signature proves nothing"
@@ -80,13 +78,14 @@ const keys = section(
   },
   ["rotateEvery", "files", "redis", "pkcs11"],
 ).superRefine((value, context) => {
-  const given = Object.entries(value).filter(([, setting]) => setting !== undefined);
-  if (given.length !== 1)
+  const given = Object.values(value).filter((setting) => setting !== undefined);
+  // Where none is given, a key that is misspelt or not supported yet is the one that was meant.
+  if (given.length > 1 || (given.length === 0 && context.issues.length === 0))
     context.addIssue({
       code: "custom",
       message: "expected exactly one of the keys directory, env and ephemeral",
     });
-});
+}, EVEN_WITH_PROBLEMS_INSIDE);
 
 const issuer = section({
   url: baseUrl.describe("The iss of every token. Default: the listener's own URL and basePath.").optional(),
@@ -100,21 +99,13 @@ const issuer = section({
 });
 
 const additionalClaims = z
-  .record(z.string(), jsonValue, { error: "expected a map of claims" })
+  .record(z.string(), jsonValue, { error: expectedCollection("a map of claims") })
   .superRefine((claims, context) => {
-    for (const claim of Object.keys(claims)) {
-      const setting = Object.hasOwn(CLAIMS_WITH_A_SETTING, claim) ? CLAIMS_WITH_A_SETTING[claim] : undefined;
-      if (setting)
-        context.addIssue({
-          code: "custom",
-          path: [claim],
-          message:
-            claim === "iat"
-              ? "the claim iat is the time of signing and cannot be set"
-              : `the claim ${claim} is set with the key \`${setting}\` beside additionalClaims`,
-        });
+    for (const [claim, remedy] of Object.entries(REMEDY_BY_RESERVED_CLAIM)) {
+      const message = `the claim ${claim} cannot be set here; ${remedy}`;
+      if (Object.hasOwn(claims, claim)) context.addIssue({ code: "custom", path: [claim], message });
     }
-  });
+  }, EVEN_WITH_PROBLEMS_INSIDE);
 
 /** The keys of `token`, without defaults: at the top they are the defaults, in a policy they override. */
 const tokenShape = {
@@ -144,12 +135,12 @@ const match = section({
     .describe("A pattern such as /orders/:id or /files/*rest. Default: every path.")
     .optional(),
   methods: z
-    .array(method, { error: "expected a list of methods" })
+    .array(method, { error: expectedCollection("a list of methods") })
     .min(1, "expected at least one method")
     .describe("Default: every method.")
     .optional(),
   hosts: z
-    .array(hostPattern, { error: "expected a list of host names" })
+    .array(hostPattern, { error: expectedCollection("a list of host names") })
     .min(1, "expected at least one host name")
     .describe(
       "Host names without a port; *.example.com is every name below example.com. Default: every host.",
@@ -170,16 +161,17 @@ const policy = section(
 );
 
 const policies = z
-  .array(policy, { error: "expected a list of policies" })
+  .array(policy, { error: expectedCollection("a list of policies") })
   .min(1, "expected at least one policy; leave the key out for one that matches everything")
   .superRefine((list, context) => {
-    const seen = new Set<string>();
-    list.forEach(({ name }, index) => {
-      if (seen.has(name))
+    const seen = new Set<unknown>();
+    list.forEach((entry: Partial<z.output<typeof policy>> | null, index) => {
+      const name = entry?.name;
+      if (typeof name === "string" && seen.has(name))
         context.addIssue({ code: "custom", path: [index, "name"], message: "another policy has this name" });
       seen.add(name);
     });
-  });
+  }, EVEN_WITH_PROBLEMS_INSIDE);
 
 /** `sidecar.yaml`, whole. */
 export const sidecarSchema = section(
@@ -190,7 +182,7 @@ export const sidecarSchema = section(
       .describe("What request URLs are built from. Default: the request's own scheme and host.")
       .optional(),
     allowInPath: z
-      .array(word(AMBIGUITIES), { error: `expected a list of ${AMBIGUITIES.join(", ")}` })
+      .array(word(AMBIGUITIES), { error: expectedCollection(`a list of ${AMBIGUITIES.join(", ")}`) })
       .default([])
       .describe("Kinds of ambiguous path to let through; the others are answered 400."),
     timeouts: section({

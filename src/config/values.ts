@@ -1,3 +1,8 @@
+/**
+ * The kinds of value that `sidecar.yaml` is made of, each as a zod schema whose input is what the file says and
+ * whose output is what the program uses. A message says what is expected and never repeats the value.
+ */
+
 import { isIP } from "node:net";
 import { z } from "zod";
 import { canonicalFieldName } from "../gateway/fields.ts";
@@ -7,22 +12,22 @@ import { compilePathPattern, type PathPattern } from "../policy/path-pattern.ts"
 import { DURATION_EXPECTED, parseDuration } from "./duration.ts";
 import { nearest } from "./problems.ts";
 
-/**
- * The kinds of value that `sidecar.yaml` is made of, each as a zod schema whose input is what the file says and
- * whose output is what the program uses. A message says what is expected and never repeats the value.
- */
-
 /** What a reading function answers: the value, or what was expected instead. */
 export type Reading<T> = { readonly value: T } | { readonly expected: string };
 
 /** A string that `read` makes into something else. */
 export function text<T>(expected: string, read: (value: string) => Reading<T>) {
-  return z.string({ error: expected }).transform((value, context) => {
+  return z.string({ error: expected }).transform(reader(read));
+}
+
+/** Makes a reading function into what zod's `transform` takes. */
+function reader<V, T>(read: (value: V) => Reading<T>) {
+  return (value: V, context: z.core.$RefinementCtx<V>): T => {
     const reading = read(value);
     if ("value" in reading) return reading.value;
     context.issues.push({ code: "custom", message: reading.expected, input: value });
     return z.NEVER;
-  });
+  };
 }
 
 /** A string of at least one character. */
@@ -58,23 +63,20 @@ export function word<const T extends readonly string[]>(
 const MAX_TIMER_SECONDS = Math.floor(0x7fffffff / 1000);
 
 /** A duration, as whole seconds. */
-export const duration = durationSchema((seconds) =>
-  seconds === undefined ? { expected: DURATION_EXPECTED } : { value: seconds },
-);
+export const duration = durationUpTo(Number.MAX_SAFE_INTEGER);
 
 /** A duration that a timer can wait for, as whole seconds: at most 24.8 days. */
-export const timeout = durationSchema((seconds) => {
-  if (seconds === undefined) return { expected: DURATION_EXPECTED };
-  return seconds > MAX_TIMER_SECONDS ? { expected: "expected at most 24 days" } : { value: seconds };
-});
+export const timeout = durationUpTo(MAX_TIMER_SECONDS);
 
-function durationSchema(read: (seconds: number | undefined) => Reading<number>) {
-  return z.union([z.number(), z.string()], { error: DURATION_EXPECTED }).transform((value, context) => {
-    const reading = read(parseDuration(value));
-    if ("value" in reading) return reading.value;
-    context.issues.push({ code: "custom", message: reading.expected, input: value });
-    return z.NEVER;
-  });
+function durationUpTo(maxSeconds: number) {
+  const readDuration = (value: number | string): Reading<number> => {
+    const seconds = parseDuration(value);
+    if (seconds === undefined) return { expected: DURATION_EXPECTED };
+    return seconds > maxSeconds
+      ? { expected: `expected at most ${Math.floor(maxSeconds / 86_400)} days` }
+      : { value: seconds };
+  };
+  return z.union([z.number(), z.string()], { error: DURATION_EXPECTED }).transform(reader(readDuration));
 }
 
 const LISTEN_EXPECTED = 'expected an address such as "127.0.0.1:8080", "[::1]:8080" or ":8080"';

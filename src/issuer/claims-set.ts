@@ -22,14 +22,14 @@ export interface TokenRequest {
   readonly tokenId?: boolean | undefined;
 }
 
-/** Claims with a setting of their own, which `additionalClaims` may not hold, and the name of that setting. */
-export const CLAIMS_WITH_A_SETTING: Readonly<Record<string, string>> = Object.freeze({
-  sub: "subject",
-  aud: "audience",
-  exp: "expiresIn",
-  iat: "expiresIn",
-  nbf: "notBefore",
-  jti: "tokenId",
+/** The claims that `additionalClaims` may not hold, and what to do instead in the configuration. */
+export const REMEDY_BY_RESERVED_CLAIM: Readonly<Record<string, string>> = Object.freeze({
+  sub: "use the key `subject` of token",
+  aud: "use the key `audience` of token",
+  exp: "use the key `expiresIn` of token",
+  iat: "it is the time of signing",
+  nbf: "use the key `notBefore` of token",
+  jti: "use the key `tokenId` of token",
 });
 
 /**

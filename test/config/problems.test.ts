@@ -276,7 +276,7 @@ const ALGORITHMS = "EdDSA, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES38
 const LISTEN = 'expected an address such as "127.0.0.1:8080", "[::1]:8080" or ":8080"';
 const DURATION = 'expected a duration such as "5m" or a number of seconds';
 const TOKEN_KEYS =
-  "expected a map with the keys subject, audience, expiresIn, headerName, tokenPrefix, additionalClaims, notBefore, tokenId";
+  "a map with the keys subject, audience, expiresIn, headerName, tokenPrefix, additionalClaims, notBefore, tokenId";
 const PATTERN = 'expected a pattern such as "/orders/:id" or "/files/*rest"';
 const HOST = 'expected a host name such as "api.example.com" or "*.example.com"';
 const BASE_PATH = 'expected a path such as "/__issuer": plain segments, no slash at its end';
@@ -329,7 +329,10 @@ const WRONG_VALUES = [
   ["timeouts: 5", "11 timeouts: expected a map with the keys headers, request, keepAlive, drain"],
   ["timeouts: {drain: 30d}", "19 timeouts.drain: expected at most 24 days"],
   ["timeouts: {headers: quick}", `21 timeouts.headers: ${DURATION}`],
-  ["issuer:", "8 issuer: expected a map with the keys url, basePath, algorithm, expiresIn, jwksMaxAge, keys"],
+  [
+    "issuer:",
+    "8 issuer: is empty; leave it out, or make it a map with the keys url, basePath, algorithm, expiresIn, jwksMaxAge, keys",
+  ],
   ["issuer: {url: a}", '15 issuer.url: expected a URL such as "https://api.example.com"'],
   ["issuer: {url: http://a/}", "15 issuer.url: expected a URL without a slash at its end"],
   ["issuer: {url: http://u:p@a}", "15 issuer.url: expected a URL without user name, query and fragment"],
@@ -343,6 +346,10 @@ const WRONG_VALUES = [
   ],
   [
     "issuer: {algorithm: HS256}",
+    `21 issuer.algorithm: expected one of ${ALGORITHMS}; an HS algorithm signs with a shared secret, which a JWK Set cannot publish`,
+  ],
+  [
+    "issuer: {algorithm: hs256}",
     `21 issuer.algorithm: expected one of ${ALGORITHMS}; an HS algorithm signs with a shared secret, which a JWK Set cannot publish`,
   ],
   [
@@ -367,8 +374,8 @@ const WRONG_VALUES = [
   ],
   ["issuer: {keys: {env: 5}}", "22 issuer.keys.env: expected the name of an environment variable"],
   ["issuer: {keys: {ephemeral: false}}", "28 issuer.keys.ephemeral: expected true"],
-  ["token:", `7 token: ${TOKEN_KEYS}`],
-  ["token: none", `8 token: ${TOKEN_KEYS}`],
+  ["token:", `7 token: is empty; leave it out, or make it ${TOKEN_KEYS}`],
+  ["token: none", `8 token: expected ${TOKEN_KEYS}`],
   ["token: {subject: 5}", "18 token.subject: expected a string"],
   ["token: {subject: ''}", "18 token.subject: expected a string that is not empty"],
   ["token: {audience: 5}", "19 token.audience: expected a string or a list of strings"],
@@ -397,7 +404,10 @@ const WRONG_VALUES = [
     "22 token.tokenPrefix: expected visible ASCII characters, without a space at either end",
   ],
   ["token: {additionalClaims: [a]}", "27 token.additionalClaims: expected a map of claims"],
-  ["token: {additionalClaims: }", "27 token.additionalClaims: expected a map of claims"],
+  [
+    "token: {additionalClaims: }",
+    "27 token.additionalClaims: is empty; leave it out, or make it a map of claims",
+  ],
   [
     "token: {additionalClaims: {n: 9007199254740993}}",
     "31 token.additionalClaims.n: this integer is too large to be kept exactly; quote it to make it a string",
@@ -408,7 +418,15 @@ const WRONG_VALUES = [
   ["token: {notBefore: yes}", "20 token.notBefore: expected true or false"],
   ["token: {tokenId: 1}", "18 token.tokenId: expected true or false"],
   ["policies: {name: a}", "11 policies: expected a list of policies"],
-  ["policies:", "10 policies: expected a list of policies"],
+  ["policies:", "10 policies: is empty; leave it out, or make it a list of policies"],
+  [
+    "policies: [{name: a, match: {methods: }}]",
+    "39 policies[0].match.methods: is empty; leave it out, or make it a list of methods",
+  ],
+  [
+    "policies: [null]",
+    "12 policies[0]: is empty; leave it out, or make it a map with the keys name, match, token",
+  ],
   [
     "policies: []",
     "11 policies: expected at least one policy; leave the key out for one that matches everything",
@@ -508,19 +526,65 @@ describe("a wrong value is refused with what is expected", () => {
   });
 
   test.each([
-    ["sub", "the claim sub is set with the key `subject` beside additionalClaims"],
-    ["aud", "the claim aud is set with the key `audience` beside additionalClaims"],
-    ["exp", "the claim exp is set with the key `expiresIn` beside additionalClaims"],
-    ["iat", "the claim iat is the time of signing and cannot be set"],
-    ["nbf", "the claim nbf is set with the key `notBefore` beside additionalClaims"],
-    ["jti", "the claim jti is set with the key `tokenId` beside additionalClaims"],
-  ])("the claim %s is refused with the key that sets it", (claim, message) => {
+    ["sub", "use the key `subject` of token"],
+    ["aud", "use the key `audience` of token"],
+    ["exp", "use the key `expiresIn` of token"],
+    ["iat", "it is the time of signing"],
+    ["nbf", "use the key `notBefore` of token"],
+    ["jti", "use the key `tokenId` of token"],
+  ])("the claim %s is refused with the key that sets it", (claim, remedy) => {
+    const message = `the claim ${claim} cannot be set here; ${remedy}`;
     expect(refusalOf(`${UPSTREAM}token:\n  additionalClaims:\n    ${claim}: 1\n`)).toBe(
       `${FILE}:4:10 token.additionalClaims.${claim}: ${message}`,
     );
     expect(
       refusalOf(`${UPSTREAM}policies:\n  - name: a\n    token: {additionalClaims: {${claim}: 1}}\n`),
     ).toBe(`${FILE}:4:${34 + claim.length} policies[0].token.additionalClaims.${claim}: ${message}`);
+  });
+});
+
+describe("a mistake in one part does not hide one in another", () => {
+  const EXACTLY_ONE = "expected exactly one of the keys directory, env and ephemeral";
+  const SAME_NAME = "another policy has this name";
+
+  test.each([
+    [
+      "policies: [{name: a, match: /x}, {name: a}]",
+      [
+        "29 policies[0].match: expected a map with the keys path, methods, hosts",
+        `41 policies[1].name: ${SAME_NAME}`,
+      ],
+    ],
+    [
+      "policies: [{name: a}, {name: a}, 5, {name: b c}, {name: b c}]",
+      [
+        `30 policies[1].name: ${SAME_NAME}`,
+        "34 policies[2]: expected a map with the keys name, match, token",
+        "44 policies[3].name: expected a name of at most 64 letters, digits, dots, hyphens and underscores",
+        "57 policies[4].name: expected a name of at most 64 letters, digits, dots, hyphens and underscores",
+      ],
+    ],
+    [
+      "issuer: {keys: {directory: a, env: 5}}",
+      [`16 issuer.keys: ${EXACTLY_ONE}`, "36 issuer.keys.env: expected the name of an environment variable"],
+    ],
+    [
+      "issuer: {keys: {directory: a, env: B, redis: {}}}",
+      [`16 issuer.keys: ${EXACTLY_ONE}`, "39 issuer.keys.redis: `redis` is not supported yet"],
+    ],
+    // Without the mistake it would be the one that is expected.
+    ["issuer: {keys: {redis: {}}}", ["17 issuer.keys.redis: `redis` is not supported yet"]],
+    [
+      "token: {additionalClaims: {n: .nan, sub: me}}",
+      [
+        "31 token.additionalClaims.n: expected a finite number",
+        "42 token.additionalClaims.sub: the claim sub cannot be set here; use the key `subject` of token",
+      ],
+    ],
+  ])("%s", (line, messages) => {
+    expect(refusalOf(`${UPSTREAM}${line}\n`).split("\n")).toEqual(
+      messages.map((message) => `${FILE}:2:${message}`),
+    );
   });
 });
 
@@ -603,7 +667,7 @@ policies:
     token: $env(SECRET)
 `;
     const refusal = refusalOf(text, { SECRET: secret });
-    expect(refusal.split("\n")).toHaveLength(19);
+    expect(refusal.split("\n")).toHaveLength(20);
     expect(refusal).not.toContain("hunter");
     expect(refusal).not.toContain("sons");
   });
