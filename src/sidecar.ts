@@ -1,5 +1,6 @@
 import type { AddressInfo } from "node:net";
 import type { Config } from "./config/config.ts";
+import { isWildcard } from "./config/wildcard.ts";
 import { createRequestHandler, type RequestFailure } from "./gateway/handle-request.ts";
 import { createIssuerEndpoints } from "./gateway/issuer-endpoints.ts";
 import { createListener, formatAddress, type ListenAddress } from "./gateway/listener.ts";
@@ -89,7 +90,6 @@ export function issuerUrlOf({ issuer, listen }: Config, port: AddressInfo["port"
 }
 
 /** A listener on every address is reached, from this machine, at the loopback one. */
-function reachableAuthority({ host, port }: ListenAddress): string {
-  const isWildcard = host === undefined || host === "0.0.0.0" || host === "::";
-  return formatAddress({ host: isWildcard ? "127.0.0.1" : host, port });
+function reachableAuthority(address: ListenAddress): string {
+  return formatAddress(isWildcard(address) ? { ...address, host: "127.0.0.1" } : address);
 }

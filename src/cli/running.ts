@@ -1,4 +1,5 @@
 import type { Config } from "../config/config.ts";
+import { isWildcard } from "../config/wildcard.ts";
 import type { RequestFailure } from "../gateway/handle-request.ts";
 import { createSidecar, type RunningSidecar, type Sidecar } from "../sidecar.ts";
 
@@ -14,10 +15,8 @@ export function describeRunning(config: Config, { url, issuer }: RunningSidecar)
   const { keys } = config.issuer;
   const place = { directory: "in ", env: "from $", ephemeral: "in memory" }[keys.kind];
   const name = keys.kind === "directory" ? keys.directory : keys.kind === "env" ? keys.variable : "";
-  const { host } = config.listen;
-  const isWildcard = host === undefined || host === "0.0.0.0" || host === "::";
   return [
-    `listening on  ${url}${isWildcard ? " (and on every other address of this machine)" : ""}`,
+    `listening on  ${url}${isWildcard(config.listen) ? " (and on every other address of this machine)" : ""}`,
     `forwarding to ${config.upstream.origin}`,
     `issuer        ${issuer.url}`,
     `signing with  ${key?.alg}, key ${key?.kid} ${place}${name}`,
@@ -30,9 +29,15 @@ function printFailure({ code, detail, requestId, cause }: RequestFailure): void 
   );
 }
 
-/** What a peer sent must not forge a line of the log. */
-function escapeControls(text: string): string {
-  return JSON.stringify(text).slice(1, -1);
+/** What a peer sent must not forge a line of the log, nor steer the terminal that shows it. */
+export function escapeControls(text: string): string {
+  // JSON leaves DEL, the C1 controls and the Unicode line ends as they are.
+  return JSON.stringify(text)
+    .slice(1, -1)
+    .replaceAll(
+      /[\x7f-\x9f\u2028\u2029]/g,
+      (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`,
+    );
 }
 
 /** Waits for SIGTERM or SIGINT, then closes; the same signal once more ends the process at once. */
