@@ -35,11 +35,12 @@ interface Findings {
 
 async function check(flags: ConfigurationFlags): Promise<Findings> {
   try {
-    const { config, warnings, file } = await readConfiguration(flags);
+    const { config, warnings, file, positionOf } = await readConfiguration(flags);
     const problems: Problem[] = [];
     await readKeys(config.issuer.keys, config.issuer.algorithm, process.env).catch((error: unknown) => {
       if (!(error instanceof KeyError)) throw error;
-      problems.push({ file, key: "issuer.keys", message: error.message });
+      const position = positionOf(["issuer", "keys"]);
+      problems.push({ file, position, key: "issuer.keys", message: error.message });
     });
     const names = config.policies.map(({ name }) => name).join(", ");
     const summary = `${file} is valid; policies in order: ${names}`;

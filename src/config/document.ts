@@ -13,6 +13,7 @@ import {
   visit,
 } from "yaml";
 import { formatKey, type Position, type Problem } from "./problems.ts";
+import { type Environment, resolveReferences } from "./references.ts";
 
 /** The path of keys and indexes from the top of a document to a value. */
 export type KeyPath = readonly PropertyKey[];
@@ -34,7 +35,7 @@ export interface DocumentOptions {
   /** The name for messages. */
   readonly file: string;
   /** Where `$env(NAME)` is looked up. */
-  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly env: Environment;
 }
 
 /**
@@ -134,36 +135,6 @@ function positionAt(text: string, offset: number): Position {
 /** Where a node of a parsed text begins and ends. */
 function rangeOf({ range }: Node): readonly [number, number] {
   return [range?.[0] ?? 0, range?.[1] ?? 0];
-}
-
-/** Any `$word(`: `$env(…)` with its name and default, or something that is not known. */
-const REFERENCE_PATTERN = /\$([A-Za-z]+)\((?:\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:,\s*([^)]*?)\s*)?\))?/g;
-const PLANNED_FUNCTIONS = new Set(["user", "request", "param", "header", "query"]);
-
-function resolveReferences(
-  text: string,
-  env: DocumentOptions["env"],
-  report: (message: string, reference: string) => void,
-): string {
-  return text.replace(REFERENCE_PATTERN, (whole: string, fn: string, name, fallback) => {
-    if (PLANNED_FUNCTIONS.has(fn)) {
-      report(`$${fn}(…) is not supported yet; the function known here is $env(NAME)`, whole);
-    } else if (fn !== "env") {
-      report(`unknown function $${fn}(…); the function known here is $env(NAME)`, whole);
-    } else if (name === undefined) {
-      report("expected $env(NAME) or $env(NAME, default), with a name of letters, digits and _", whole);
-    } else if (env[name] !== undefined) {
-      return env[name];
-    } else if (fallback !== undefined) {
-      return fallback;
-    } else {
-      report(
-        `the environment variable ${name} is not set; set it, or give a default: $env(${name}, …)`,
-        whole,
-      );
-    }
-    return whole;
-  });
 }
 
 function checkNumber(node: Scalar, report: (message: string) => void): void {

@@ -1,13 +1,13 @@
 import { dirname, resolve } from "node:path";
-import type { z } from "zod";
 import type { Claims, JsonValue } from "../issuer/claims-set.ts";
 import type { KeySource } from "../issuer/key-source.ts";
 import type { Policy, TokenSettings } from "../policy/policy.ts";
 import type { Config } from "./config.ts";
-import { type KeyPath, readDocument, type SourceDocument } from "./document.ts";
-import { ConfigError, formatKey, type Problem } from "./problems.ts";
+import { readDocument } from "./document.ts";
+import { problemsOf } from "./issues.ts";
+import { ConfigError, formatKey, type Position, type Problem } from "./problems.ts";
 import { type SidecarFile, sidecarSchema, type TokenSection } from "./schema.ts";
-import { MESSAGE_SEPARATOR } from "./section.ts";
+import { warningsOf } from "./warnings.ts";
 
 /** How a text becomes a configuration. */
 export interface ParseOptions {
@@ -30,6 +30,8 @@ export interface ParsedConfig {
   readonly config: Config;
   /** Not wrong, but worth a look: the sidecar starts all the same. */
   readonly warnings: readonly Problem[];
+  /** Where the value at the end of `path` stands in the file; the nearest thing above it where it is missing. */
+  positionOf(path: readonly PropertyKey[]): Position;
 }
 
 /**
@@ -51,7 +53,12 @@ export function parseConfig(text: string, options: ParseOptions): ParsedConfig {
   if (!checked.success || problems.length > 0) throw new ConfigError(problems.toSorted(byPlace));
 
   const config = deepFreeze(configOf(checked.data, baseDirectory));
-  return { file, config, warnings: warningsOf(config, checked.data, document, options) };
+  const { positionOf } = document;
+  const warnings = warningsOf(config, checked.data).map(({ path, message }): Problem => {
+    if (path[0] === "listen" && options.listen !== undefined) return { file: "--listen", key: "", message };
+    return { file, position: positionOf(path), key: formatKey(path), message };
+  });
+  return { file, config, warnings, positionOf };
 }
 
 function withOverrides(value: unknown, { upstream, listen }: ParseOptions): unknown {
@@ -72,52 +79,6 @@ function byPlace(a: Problem, b: Problem): number {
   return (
     (a.position?.line ?? 0) - (b.position?.line ?? 0) || (a.position?.column ?? 0) - (b.position?.column ?? 0)
   );
-}
-
-/** Makes zod's issues into problems with places. */
-function problemsOf(issues: readonly z.core.$ZodIssue[], document: SourceDocument, file: string): Problem[] {
-  return issues
-    .flatMap((issue) => flatten(issue, []))
-    .map(({ path, message, isAboutKey }) => ({
-      file,
-      position: isAboutKey ? document.positionOfKey(path) : document.positionOf(path),
-      key: formatKey(path),
-      message,
-    }));
-}
-
-interface FlatIssue {
-  readonly path: KeyPath;
-  readonly message: string;
-  /** The key itself is meant, not its value. */
-  readonly isAboutKey: boolean;
-}
-
-function flatten(issue: z.core.$ZodIssue, parent: KeyPath): FlatIssue[] {
-  const path = [...parent, ...issue.path];
-  if (issue.code === "unrecognized_keys") {
-    const messages = issue.message.split(MESSAGE_SEPARATOR);
-    return issue.keys.map((key, index) => ({
-      path: [...path, key],
-      message: messages[index] ?? issue.message,
-      isAboutKey: true,
-    }));
-  }
-  if (issue.code === "invalid_union") {
-    // Of the forms that a value may have, the one that was meant is the one whose type it has.
-    const meant = issue.errors.find((branch) => branch.every((inner) => !isOfAnotherType(inner)));
-    if (meant) return meant.flatMap((inner) => flatten(inner, path));
-  }
-  const message = isMissing(issue) ? `is missing; ${issue.message}` : issue.message;
-  return [{ path, message, isAboutKey: false }];
-}
-
-function isOfAnotherType(issue: z.core.$ZodIssue): boolean {
-  return issue.path.length === 0 && (issue.code === "invalid_type" || issue.code === "invalid_value");
-}
-
-function isMissing(issue: z.core.$ZodIssue): boolean {
-  return "input" in issue && issue.input === undefined && issue.code !== "custom";
 }
 
 function configOf(file: SidecarFile, baseDirectory: string): Config {
@@ -191,53 +152,6 @@ function mergeClaims(inherited: Claims, own: Record<string, JsonValue> = {}): Cl
 function keySourceOf({ directory, env }: SidecarFile["issuer"]["keys"], baseDirectory: string): KeySource {
   if (directory !== undefined) return { kind: "directory", directory: resolve(baseDirectory, directory) };
   return env !== undefined ? { kind: "env", variable: env } : { kind: "ephemeral" };
-}
-
-function warningsOf(
-  config: Config,
-  file: SidecarFile,
-  document: SourceDocument,
-  options: ParseOptions,
-): Problem[] {
-  const warnings: Problem[] = [];
-  const warn = (path: KeyPath, message: string) =>
-    warnings.push({ file: options.file, position: document.positionOf(path), key: formatKey(path), message });
-
-  const overridesIssuer = (token: TokenSection | "none" | undefined) =>
-    token !== undefined && token !== "none" && (token.additionalClaims?.iss ?? null) !== null;
-  const issWarning =
-    "overrides the issuer: a backend that compares iss with the discovery document will refuse the token";
-  if (overridesIssuer(file.token)) warn(["token", "additionalClaims", "iss"], issWarning);
-  file.policies?.forEach(({ token }, index) => {
-    if (overridesIssuer(token)) warn(["policies", index, "token", "additionalClaims", "iss"], issWarning);
-  });
-
-  if (config.issuer.keys.kind === "ephemeral")
-    warn(
-      ["issuer", "keys", "ephemeral"],
-      "the signing key is lost at every restart, and backends refuse tokens until they fetch the new one; use a directory in production",
-    );
-  const { host } = config.listen;
-  if (config.issuer.url === undefined && (host === undefined || host === "0.0.0.0" || host === "::")) {
-    const message =
-      "the sidecar listens on every address and issuer.url is not set, so tokens name 127.0.0.1 as their issuer; set issuer.url to a URL that the backend can reach";
-    if (options.listen === undefined) warn(["listen"], message);
-    else warnings.push({ file: "--listen", key: "", message });
-  }
-
-  const catchAll = config.policies.findIndex(
-    ({ match }) => !match.methods && !match.hosts && matchesEveryPath(match),
-  );
-  if (catchAll !== -1 && catchAll < config.policies.length - 1)
-    warn(
-      ["policies", catchAll + 1],
-      `never matches: policies[${catchAll}] (${config.policies[catchAll]?.name}) before it matches every request`,
-    );
-  return warnings;
-}
-
-function matchesEveryPath({ path }: Policy["match"]): boolean {
-  return path === undefined || /^\/\{?\*\w+\}?$/.test(path.source);
 }
 
 function deepFreeze<T>(value: T): T {

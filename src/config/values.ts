@@ -142,7 +142,7 @@ export const basePath = text('expected a path such as "/__issuer"', (value) => {
 });
 
 const NOT_FOR_A_TOKEN =
-  /^(?:host|content-length|transfer-encoding|connection|keep-alive|proxy-connection|te|trailer|upgrade|expect|via|http2-settings|forwarded|date|content-type|content-encoding|x-forwarded-.*|x-request-id|x-real-ip)$/;
+  /^(?:host|content-.*|transfer-encoding|connection|keep-alive|proxy-connection|proxy-authorization|te|trailer|upgrade|expect|via|http2-settings|forwarded|date|x-forwarded-.*|x-request-id|x-real-ip|cookie|accept|accept-.*|user-agent|range|if-.*|origin|referer)$/;
 
 /** The name of the field that carries the token. */
 export const headerName = text('expected a field name such as "Authorization"', (value) => {
@@ -166,6 +166,8 @@ export const pathPattern = text<PathPattern>('expected a pattern such as "/order
     return { expected: 'expected a pattern that begins with "/", such as "/orders/:id"' };
   if (value.includes("?"))
     return { expected: "expected a pattern of the path alone: a query cannot be matched" };
+  const unmatchable = unmatchablePart(value);
+  if (unmatchable) return { expected: `expected a pattern that a request can match: ${unmatchable}` };
   try {
     return { value: compilePathPattern(value) };
   } catch (error) {
@@ -175,6 +177,18 @@ export const pathPattern = text<PathPattern>('expected a pattern such as "/order
     };
   }
 });
+
+/** What a path never holds when it is compared, because it was refused or taken out before. */
+function unmatchablePart(pattern: string): string | undefined {
+  if (pattern.includes("//"))
+    return "an empty segment (//) is refused, or taken out where allowInPath lists it";
+  if (pattern.includes(";"))
+    return "a path parameter (;) is refused, or taken out where allowInPath lists it; an encoded semicolon is %3B";
+  const segments = pattern.replaceAll(/[{}\\]/g, "").split("/");
+  if (segments.some((segment) => /^(?:\.|%2e){1,2}$/i.test(segment)))
+    return "a path with a . or .. segment is always refused";
+  return undefined;
+}
 
 /** A request method (RFC 9110 §9.1). */
 export const method = text("expected a method such as GET", (value) => {

@@ -157,7 +157,7 @@ describe("wrong usage exits with 2 and says why", () => {
 
   test.each([
     [
-      "issuer: {url: http://a, keys: {ephemeral: true}}",
+      "issuer: {url: http://a/__issuer, keys: {ephemeral: true}}",
       "the key of issuer.keys.ephemeral is in the memory of the running sidecar alone; use a directory or env to mint",
     ],
     [

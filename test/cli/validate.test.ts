@@ -151,6 +151,14 @@ sidecar.yaml:3:20 issuer.basePath: expected a path below /: everything under it 
 });
 
 describe("keys that exist are checked too", () => {
+  test("the place is that of issuer.keys, where the file has it", async () => {
+    const text = `${UPSTREAM}issuer:\n  keys: {env: KEY}\n`;
+    const { stderr } = await validate({ "sidecar.yaml": text });
+    expect(stderr).toBe(
+      "sidecar.yaml:3:9 issuer.keys: the environment variable KEY: not set; expected a private key in PEM or as a JWK\n",
+    );
+  });
+
   test("a key file that is broken", async () => {
     using folder = temporaryFolder();
     const keys = join(folder.path, "keys");
@@ -162,12 +170,12 @@ describe("keys that exist are checked too", () => {
     expect(await runCommand(["validate"], { cwd: folder.path })).toEqual({
       code: 1,
       stdout: "",
-      stderr: `sidecar.yaml: issuer.keys: ${message}\n`,
+      stderr: `sidecar.yaml:1:1 issuer.keys: ${message}\n`,
     });
     const { stdout } = await runCommand(["validate", "--json"], { cwd: folder.path });
     expect(JSON.parse(stdout)).toEqual({
       valid: false,
-      problems: [{ file: "sidecar.yaml", key: "issuer.keys", message }],
+      problems: [{ file: "sidecar.yaml", position: { line: 1, column: 1 }, key: "issuer.keys", message }],
       warnings: [],
     });
   });
@@ -181,7 +189,7 @@ describe("keys that exist are checked too", () => {
     expect(await runCommand(["validate"], { cwd: folder.path })).toEqual({
       code: 1,
       stdout: "",
-      stderr: `sidecar.yaml: issuer.keys: ${keys}: this key directory is open to other users (mode 0755); close it: chmod 700 ${keys}\n`,
+      stderr: `sidecar.yaml:1:1 issuer.keys: ${keys}: this key directory is open to other users (mode 0755); close it: chmod 700 ${keys}\n`,
     });
   });
 
@@ -191,7 +199,7 @@ describe("keys that exist are checked too", () => {
     expect({ code, stderr }).toEqual({
       code: 1,
       stderr:
-        "sidecar.yaml: issuer.keys: the environment variable KEY: cannot be read as a private key in PEM; it may be truncated\n",
+        "sidecar.yaml:2:16 issuer.keys: the environment variable KEY: cannot be read as a private key in PEM; it may be truncated\n",
     });
   });
 });

@@ -278,6 +278,11 @@ const DURATION = 'expected a duration such as "5m" or a number of seconds';
 const TOKEN_KEYS =
   "a map with the keys subject, audience, expiresIn, headerName, tokenPrefix, additionalClaims, notBefore, tokenId";
 const PATTERN = 'expected a pattern such as "/orders/:id" or "/files/*rest"';
+const UNMATCHABLE = "expected a pattern that a request can match";
+const EMPTY_SEGMENT = "an empty segment (//) is refused, or taken out where allowInPath lists it";
+const PARAMETER =
+  "a path parameter (;) is refused, or taken out where allowInPath lists it; an encoded semicolon is %3B";
+const DOT_SEGMENT = "a path with a . or .. segment is always refused";
 const HOST = 'expected a host name such as "api.example.com" or "*.example.com"';
 const BASE_PATH = 'expected a path such as "/__issuer": plain segments, no slash at its end';
 
@@ -455,6 +460,30 @@ const WRONG_VALUES = [
     "36 policies[0].match.path: expected a pattern of the path alone: a query cannot be matched",
   ],
   [
+    "policies: [{name: a, match: {path: /a//b}}]",
+    `36 policies[0].match.path: ${UNMATCHABLE}: ${EMPTY_SEGMENT}`,
+  ],
+  [
+    "policies: [{name: a, match: {path: //*rest}}]",
+    `36 policies[0].match.path: ${UNMATCHABLE}: ${EMPTY_SEGMENT}`,
+  ],
+  [
+    "policies: [{name: a, match: {path: /a;v=1/b}}]",
+    `36 policies[0].match.path: ${UNMATCHABLE}: ${PARAMETER}`,
+  ],
+  [
+    "policies: [{name: a, match: {path: /a/./b}}]",
+    `36 policies[0].match.path: ${UNMATCHABLE}: ${DOT_SEGMENT}`,
+  ],
+  [
+    "policies: [{name: a, match: {path: '/a{/..}'}}]",
+    `36 policies[0].match.path: ${UNMATCHABLE}: ${DOT_SEGMENT}`,
+  ],
+  [
+    "policies: [{name: a, match: {path: /%2E./b}}]",
+    `36 policies[0].match.path: ${UNMATCHABLE}: ${DOT_SEGMENT}`,
+  ],
+  [
     "policies: [{name: a, match: {path: '/a('}}]",
     `36 policies[0].match.path: ${PATTERN}: Unexpected ( at index 2`,
   ],
@@ -519,6 +548,16 @@ describe("a wrong value is refused with what is expected", () => {
     // The backend would take these for the same, and every spelling is taken out of a request.
     "Content_Length",
     "transfer.encoding",
+    "Content-Disposition",
+    "Cookie",
+    "Accept",
+    "Accept-Encoding",
+    "User-Agent",
+    "Range",
+    "If-None-Match",
+    "Origin",
+    "Referer",
+    "Proxy-Authorization",
   ])("the token cannot go in the field %s", (name) => {
     expect(refusalOf(`${UPSTREAM}token: {headerName: ${name}}\n`)).toBe(
       `${FILE}:2:21 token.headerName: expected another field name: this one has a meaning that the token would destroy`,
@@ -638,6 +677,14 @@ sidecar.yaml:2:38 token.subject: the environment variable A is not set; set it, 
     );
   });
 
+  test("a default that is never closed is refused as fast as any", () => {
+    const started = performance.now();
+    expect(refusalOf(`${UPSTREAM}token: {subject: "$env(A,${" ".repeat(100_000)}x"}\n`)).toBe(
+      `${FILE}:2:19 token.subject: expected $env(NAME) or $env(NAME, default), with a name of letters, digits and _`,
+    );
+    expect(performance.now() - started).toBeLessThan(500);
+  });
+
   test("a variable that is not set is the only thing said of its value", () => {
     expect(refusalOf(`${UPSTREAM}token: {headerName: $env(NOT_SET)}\n`)).toBe(
       `${FILE}:2:21 token.headerName: ${notSet}`,
@@ -679,6 +726,9 @@ describe("warnings", () => {
   const WILDCARD =
     "the sidecar listens on every address and issuer.url is not set, so tokens name 127.0.0.1 as their issuer; set issuer.url to a URL that the backend can reach";
 
+  const ELSEWHERE = "verifiers look for the keys below this URL, and the sidecar serves them under";
+  const END_WITH_IT = "end the URL with it, unless a proxy in front rewrites the path";
+
   test.each([
     [
       "an iss of its own",
@@ -700,6 +750,32 @@ describe("warnings", () => {
     ["a listener on every address", "listen: ':8080'", [`2:9 listen: ${WILDCARD}`]],
     ["a listener on every IPv4 address", "listen: {address: 0.0.0.0:8080}", [`2:9 listen: ${WILDCARD}`]],
     ["a listener on every IPv6 address", "listen: '[::]:8080'", [`2:9 listen: ${WILDCARD}`]],
+    ["a listener on 0", "listen: '0:8080'", [`2:9 listen: ${WILDCARD}`]],
+    [
+      "an issuer's URL without basePath",
+      "issuer: {url: 'https://id.example.com'}",
+      [`2:15 issuer.url: ${ELSEWHERE} /__issuer; ${END_WITH_IT}`],
+    ],
+    [
+      "an issuer's URL whose host looks like basePath",
+      "issuer: {url: 'http://id', basePath: /id}",
+      [`2:15 issuer.url: ${ELSEWHERE} /id; ${END_WITH_IT}`],
+    ],
+    [
+      "policies for the issuer's paths",
+      "policies: [{name: a, match: {path: /__issuer}}, {name: b, match: {path: '/__issuer/*rest'}}, {name: c, match: {path: '/__issuer{/}'}}]",
+      [
+        "2:36 policies[0].match.path: never matches: the issuer answers every path under /__issuer",
+        "2:73 policies[1].match.path: never matches: the issuer answers every path under /__issuer",
+        "2:118 policies[2].match.path: never matches: the issuer answers every path under /__issuer",
+      ],
+    ],
+    [
+      "policies for paths beside the issuer's",
+      "policies: [{name: a, match: {path: '/__issuer:id'}}, {name: b, match: {path: /__issuers}}, {name: c, match: {path: '/__issuer{s}'}}]",
+      [],
+    ],
+    ["an issuer's URL behind a path of its own", "issuer: {url: 'https://example.com/id/__issuer'}", []],
     [
       "a policy after one that matches everything",
       "policies:\n  - {name: all, match: {path: '/*rest'}}\n  - {name: late, match: {path: /a}}",

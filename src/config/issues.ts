@@ -1,0 +1,54 @@
+import type { z } from "zod";
+import type { KeyPath, SourceDocument } from "./document.ts";
+import { formatKey, type Problem } from "./problems.ts";
+import { MESSAGE_SEPARATOR } from "./section.ts";
+
+/** Makes zod's issues into problems with places. */
+export function problemsOf(
+  issues: readonly z.core.$ZodIssue[],
+  document: SourceDocument,
+  file: string,
+): Problem[] {
+  return issues
+    .flatMap((issue) => flatten(issue, []))
+    .map(({ path, message, isAboutKey }) => ({
+      file,
+      position: isAboutKey ? document.positionOfKey(path) : document.positionOf(path),
+      key: formatKey(path),
+      message,
+    }));
+}
+
+interface FlatIssue {
+  readonly path: KeyPath;
+  readonly message: string;
+  /** The key itself is meant, not its value. */
+  readonly isAboutKey: boolean;
+}
+
+function flatten(issue: z.core.$ZodIssue, parent: KeyPath): FlatIssue[] {
+  const path = [...parent, ...issue.path];
+  if (issue.code === "unrecognized_keys") {
+    const messages = issue.message.split(MESSAGE_SEPARATOR);
+    return issue.keys.map((key, index) => ({
+      path: [...path, key],
+      message: messages[index] ?? issue.message,
+      isAboutKey: true,
+    }));
+  }
+  if (issue.code === "invalid_union") {
+    // Of the forms that a value may have, the one that was meant is the one whose type it has.
+    const meant = issue.errors.find((branch) => branch.every((inner) => !isOfAnotherType(inner)));
+    if (meant) return meant.flatMap((inner) => flatten(inner, path));
+  }
+  const message = isMissing(issue) ? `is missing; ${issue.message}` : issue.message;
+  return [{ path, message, isAboutKey: false }];
+}
+
+function isOfAnotherType(issue: z.core.$ZodIssue): boolean {
+  return issue.path.length === 0 && (issue.code === "invalid_type" || issue.code === "invalid_value");
+}
+
+function isMissing(issue: z.core.$ZodIssue): boolean {
+  return "input" in issue && issue.input === undefined && issue.code !== "custom";
+}
