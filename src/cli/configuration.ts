@@ -36,33 +36,24 @@ const DEFAULT_FILE = "sidecar.yaml";
 /**
  * Reads the configuration that the flags mean.
  *
+ * @param options `upstreamIsEnough`: where there is no file, `--upstream` alone is a configuration
  * @throws {UsageError} ERR_USAGE when a flag has no sensible value, or there is nothing to read
  * @throws {ConfigError} ERR_CONFIG when the file has problems
  */
-export async function readConfiguration(flags: ConfigurationFlags): Promise<ParsedConfig> {
+export async function readConfiguration(
+  flags: ConfigurationFlags,
+  { upstreamIsEnough = false } = {},
+): Promise<ParsedConfig> {
   checkFlags(flags);
   const { upstream, listen } = flags;
   const file = fileOf(flags);
-  if (file === undefined)
-    throw new UsageError(`there is no ./${DEFAULT_FILE} here: name the configuration with -c FILE`);
-  return loadConfig({ file, upstream, listen });
-}
-
-/**
- * Reads the configuration that the flags mean; without a file, `--upstream` alone is one.
- *
- * @throws {UsageError} ERR_USAGE when a flag has no sensible value, or there is nothing to read
- * @throws {ConfigError} ERR_CONFIG when the file has problems
- */
-export async function readConfigurationOrUpstream(flags: ConfigurationFlags): Promise<ParsedConfig> {
-  checkFlags(flags);
-  const { upstream, listen } = flags;
-  if (fileOf(flags) !== undefined) return readConfiguration(flags);
-  if (upstream === undefined)
-    throw new UsageError(
-      `there is no ./${DEFAULT_FILE} here: name the backend with --upstream URL, or a configuration with -c FILE`,
-    );
-  return parseConfig("", { file: DEFAULT_FILE, baseDirectory: process.cwd(), upstream, listen });
+  if (file !== undefined) return loadConfig({ file, upstream, listen });
+  if (upstreamIsEnough && upstream !== undefined)
+    return parseConfig("", { file: DEFAULT_FILE, baseDirectory: process.cwd(), upstream, listen });
+  const remedy = upstreamIsEnough
+    ? "name the backend with --upstream URL, or a configuration with -c FILE"
+    : "name the configuration with -c FILE";
+  throw new UsageError(`there is no ./${DEFAULT_FILE} here: ${remedy}`);
 }
 
 function fileOf({ config }: ConfigurationFlags): string | undefined {

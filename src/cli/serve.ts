@@ -4,7 +4,7 @@ import {
   configOption,
   listenOption,
   printWarnings,
-  readConfigurationOrUpstream,
+  readConfiguration,
   upstreamOption,
 } from "./configuration.ts";
 import { closeOnSignal, describeRunning, startSidecar } from "./running.ts";
@@ -21,7 +21,7 @@ export function addServeCommand(program: Command): Command {
     .addOption(upstreamOption())
     .addOption(listenOption())
     .action(async (flags: ConfigurationFlags) => {
-      const { config, warnings } = await readConfigurationOrUpstream(flags);
+      const { config, warnings } = await readConfiguration(flags, { upstreamIsEnough: true });
       printWarnings(warnings);
       const { sidecar, running } = await startSidecar(config);
       console.error(describeRunning(config, running));
