@@ -7,7 +7,6 @@ import { createListener, formatAddress, type ListenAddress } from "./gateway/lis
 import { createUpstream } from "./gateway/upstream.ts";
 import { createIssuer, type Issuer } from "./issuer/issuer.ts";
 import { openKeys } from "./issuer/key-source.ts";
-import type { SigningKey } from "./issuer/signing-key.ts";
 
 /** What {@link createSidecar} takes beside its configuration. */
 export interface SidecarOptions {
@@ -53,7 +52,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
       const listenAuthority = reachableAuthority({ ...config.listen, port });
       const issuer = createIssuer({
         url: issuerUrlOf(config, port),
-        keys: keys as [SigningKey, ...SigningKey[]],
+        keys,
         jwksMaxAgeSeconds: config.issuer.jwksMaxAgeSeconds,
         now,
       });

@@ -1,14 +1,14 @@
 import { SignJWT } from "jose";
 import { claimsSetOf, type TokenRequest } from "./claims-set.ts";
 import { metadataOf, type ProviderMetadata } from "./metadata.ts";
-import type { PublicJwk, SigningKey } from "./signing-key.ts";
+import type { PublicJwk, SigningKeys } from "./signing-key.ts";
 
 /** What {@link createIssuer} needs. */
 export interface IssuerOptions {
   /** The `iss` of every token and the base of the discovery URLs; no slash at its end. */
   readonly url: string;
   /** The keys to publish; the first one signs. */
-  readonly keys: readonly [SigningKey, ...SigningKey[]];
+  readonly keys: SigningKeys;
   /** How long verifiers may keep the JWK Set, in seconds. */
   readonly jwksMaxAgeSeconds: number;
   /** Milliseconds since the epoch. Default: `Date.now`. */

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { constants, type Stats } from "node:fs";
+import { link, lstat, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { reasonOf } from "../errors.ts";
 import { SIGNING_ALGORITHMS, type SigningAlgorithm } from "./algorithms.ts";
@@ -9,6 +10,7 @@ import {
   KeyError,
   parsePrivateKey,
   type SigningKey,
+  type SigningKeys,
 } from "./signing-key.ts";
 
 /**
@@ -18,19 +20,26 @@ import {
  * @returns every key in the directory, the one for `algorithm` first
  * @throws {KeyError} ERR_KEY when the directory or a file cannot be used, with the remedy
  */
-export async function openKeyDirectory(
-  directory: string,
-  algorithm: SigningAlgorithm,
-): Promise<SigningKey[]> {
+export async function openKeyDirectory(directory: string, algorithm: SigningAlgorithm): Promise<SigningKeys> {
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
   } catch (cause) {
     throw new KeyError(directory, `the key directory cannot be created: ${reasonOf(cause)}`, { cause });
   }
-  const keys = await readKeyDirectory(directory, algorithm);
-  if (keys[0]?.algorithm === algorithm) return keys;
+  const present = await readKeyDirectory(directory, algorithm);
+  await removeLeftovers(directory);
+  if (beginsWith(algorithm, present)) return present;
   await writeNewKey(directory, algorithm);
-  return readKeyDirectory(directory, algorithm);
+  const keys = await readKeyDirectory(directory, algorithm);
+  if (beginsWith(algorithm, keys)) return keys;
+  throw new KeyError(
+    join(directory, `${algorithm}.pem`),
+    "this key was written and is gone again; find out what removes it",
+  );
+}
+
+function beginsWith(algorithm: SigningAlgorithm, keys: readonly SigningKey[]): keys is SigningKeys {
+  return keys[0]?.algorithm === algorithm;
 }
 
 /**
@@ -44,7 +53,7 @@ export async function readKeyDirectory(
 ): Promise<SigningKey[]> {
   const names = await listDirectory(directory);
   if (!names) return [];
-  await checkAccess(directory, "directory");
+  checkAccess(directory, "directory", await stat(directory));
   const others = SIGNING_ALGORITHMS.filter((other) => other !== algorithm);
   const present = [algorithm, ...others].filter((name) => names.includes(`${name}.pem`));
   return Promise.all(
@@ -57,8 +66,15 @@ export async function readKeyDirectory(
 
 async function readKeyFile(file: string): Promise<string> {
   try {
-    await checkAccess(file, "file");
-    return await readFile(file, "utf8");
+    // O_NONBLOCK: a FIFO in the file's place would keep the start waiting for a writer. Windows has neither.
+    const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    try {
+      // Of the handle, not the path: what is checked is what is read.
+      checkAccess(file, "file", await handle.stat());
+      return await handle.readFile("utf8");
+    } finally {
+      await handle.close();
+    }
   } catch (cause) {
     if (cause instanceof KeyError) throw cause;
     throw new KeyError(file, `this key file cannot be read: ${reasonOf(cause)}`, { cause });
@@ -76,8 +92,7 @@ async function listDirectory(directory: string): Promise<string[] | undefined> {
 }
 
 /** Refuses what is no file where one is expected, and what anybody but this process's own user can read or write. */
-async function checkAccess(path: string, kind: "directory" | "file"): Promise<void> {
-  const stats = await stat(path);
+function checkAccess(path: string, kind: "directory" | "file", stats: Stats): void {
   if (kind === "file" && !stats.isFile())
     throw new KeyError(path, "this is not a file; expected a private key in PEM");
   // Windows has no permission bits and no user ids.
@@ -99,13 +114,31 @@ async function checkAccess(path: string, kind: "directory" | "file"): Promise<vo
     );
 }
 
+const TEMPORARY_NAME = /^\.\w+\.[0-9a-f-]{36}\.tmp$/;
+const MAX_WRITE_MILLISECONDS = 60_000;
+
+/** Removes what a process that was killed while writing has left: a private key that nobody needs. */
+async function removeLeftovers(directory: string): Promise<void> {
+  const names = (await listDirectory(directory)) ?? [];
+  for (const name of names.filter((candidate) => TEMPORARY_NAME.test(candidate))) {
+    const file = join(directory, name);
+    try {
+      // A younger one may belong to a process that is writing now.
+      const { mtimeMs } = await lstat(file);
+      if (Date.now() - mtimeMs > MAX_WRITE_MILLISECONDS) await rm(file, { force: true });
+    } catch {
+      // Gone by now, or on a read-only mount: no reason not to start.
+    }
+  }
+}
+
 /** Old file or new file, never half of one: written aside, synced, put in place, and the directory synced. */
 async function writeNewKey(directory: string, algorithm: SigningAlgorithm): Promise<void> {
   const file = join(directory, `${algorithm}.pem`);
   const temporary = join(directory, `.${algorithm}.${randomUUID()}.tmp`);
   const pem = (await generatePrivateKey(algorithm)).export({ type: "pkcs8", format: "pem" });
   try {
-    await checkAccess(directory, "directory");
+    checkAccess(directory, "directory", await stat(directory));
     const handle = await open(temporary, "wx", 0o600);
     try {
       await handle.writeFile(pem);

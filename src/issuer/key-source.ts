@@ -6,6 +6,7 @@ import {
   KeyError,
   parsePrivateKey,
   type SigningKey,
+  type SigningKeys,
 } from "./signing-key.ts";
 
 /** Where an issuer's keys come from. */
@@ -26,7 +27,7 @@ export async function openKeys(
   source: KeySource,
   algorithm: SigningAlgorithm,
   env: Environment,
-): Promise<readonly SigningKey[]> {
+): Promise<SigningKeys> {
   if (source.kind === "directory") return openKeyDirectory(source.directory, algorithm);
   if (source.kind === "ephemeral")
     return [await createSigningKey(await generatePrivateKey(algorithm), algorithm, "the ephemeral key")];

@@ -24,6 +24,9 @@ export interface SigningKey {
   readonly publicJwk: PublicJwk;
 }
 
+/** The keys to publish; the first one signs. */
+export type SigningKeys = readonly [SigningKey, ...SigningKey[]];
+
 /** A key that is missing, unreadable, unsafe, or of the wrong kind. The message names where it came from, never the key. */
 export class KeyError extends CountersignError {
   /** @param source what the key came from: a file's path or a variable's name */
@@ -60,6 +63,8 @@ export function parsePrivateKey(text: string, source: string): KeyObject {
     throw new KeyError(source, "this key is encrypted, which is not supported yet; decrypt it first");
   if (/^-----BEGIN (?:CERTIFICATE|(?:RSA )?PUBLIC KEY)/.test(content))
     throw new KeyError(source, "this is no private key, and a certificate or public key cannot sign");
+  if (!content.includes("-----BEGIN"))
+    throw new KeyError(source, "this is neither PEM nor a JWK; expected a private key in one of them");
   try {
     return createPrivateKey(content);
   } catch (cause) {

@@ -165,7 +165,7 @@ describe("keys that exist are checked too", () => {
     mkdirSync(keys, { mode: 0o700 });
     writeFileSync(join(keys, "EdDSA.pem"), "garbage", { mode: 0o600 });
     writeFileSync(join(folder.path, "sidecar.yaml"), UPSTREAM);
-    const message = `${keys}/EdDSA.pem: cannot be read as a private key in PEM; it may be truncated`;
+    const message = `${keys}/EdDSA.pem: this is neither PEM nor a JWK; expected a private key in one of them`;
 
     expect(await runCommand(["validate"], { cwd: folder.path })).toEqual({
       code: 1,
@@ -199,7 +199,7 @@ describe("keys that exist are checked too", () => {
     expect({ code, stderr }).toEqual({
       code: 1,
       stderr:
-        "sidecar.yaml:2:16 issuer.keys: the environment variable KEY: cannot be read as a private key in PEM; it may be truncated\n",
+        "sidecar.yaml:2:16 issuer.keys: the environment variable KEY: this is neither PEM nor a JWK; expected a private key in one of them\n",
     });
   });
 });

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import {
   chmodSync,
@@ -7,6 +8,7 @@ import {
   readFileSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +19,7 @@ import { KeyError } from "../../src/index.ts";
 import { SIGNING_ALGORITHMS, type SigningAlgorithm } from "../../src/issuer/algorithms.ts";
 import { createIssuer } from "../../src/issuer/issuer.ts";
 import { type KeySource, openKeys, readKeys } from "../../src/issuer/key-source.ts";
-import { createSigningKey, parsePrivateKey, type SigningKey } from "../../src/issuer/signing-key.ts";
+import { createSigningKey, parsePrivateKey, type SigningKeys } from "../../src/issuer/signing-key.ts";
 import { runCommand, temporaryFolder } from "../support/command-line.ts";
 import { startSidecar } from "../support/sidecar.ts";
 import { RFC_ED25519_KEY, RFC_ED25519_THUMBPRINT, RFC_RSA_KEY, RFC_RSA_THUMBPRINT } from "./rfc-keys.ts";
@@ -43,8 +45,8 @@ function keyFor(algorithm: SigningAlgorithm): KeyObject {
   return rsa.privateKey;
 }
 
-function issuerOf(keys: readonly SigningKey[]) {
-  return createIssuer({ url: "http://a", keys: keys as [SigningKey], jwksMaxAgeSeconds: 300 });
+function issuerOf(keys: SigningKeys) {
+  return createIssuer({ url: "http://a", keys, jwksMaxAgeSeconds: 300 });
 }
 
 /** Opens the key in `$KEY`. */
@@ -234,6 +236,20 @@ describe("a managed directory", () => {
     expect(readdirSync(join(folder.path, "keys"))).toEqual(["EdDSA.pem"]);
   });
 
+  test("loses what a process that was killed while writing has left, but nothing that may be in use", async () => {
+    using folder = temporaryFolder();
+    const name = (digit: string) => `.EdDSA.${digit.repeat(8)}-0000-4000-8000-000000000000.tmp`;
+    const directory = keyDirectory(folder, { [name("1")]: "old", [name("2")]: "new", ".mine.tmp": "other" });
+    const hourAgo = Date.now() / 1000 - 3600;
+    for (const old of [name("1"), ".mine.tmp"]) utimesSync(join(directory, old), hourAgo, hourAgo);
+    const directoryEntries = () => readdirSync(directory).sort();
+
+    await readKeys(inDirectory(directory), "EdDSA", {});
+    expect(directoryEntries()).toEqual([name("1"), name("2"), ".mine.tmp"]);
+    await openKeys(inDirectory(directory), "EdDSA", {});
+    expect(directoryEntries()).toEqual([name("2"), ".mine.tmp", "EdDSA.pem"]);
+  });
+
   test("is not made by reading it", async () => {
     using folder = temporaryFolder();
     const directory = join(folder.path, "keys");
@@ -244,6 +260,7 @@ describe("a managed directory", () => {
 
 describe("a key file that cannot be used is refused, and stays as it is", () => {
   const PEM = "cannot be read as a private key in PEM; it may be truncated";
+  const NEITHER = "this is neither PEM nor a JWK; expected a private key in one of them";
   const PUBLIC = "this is no private key, and a certificate or public key cannot sign";
   const ENCRYPTED = "this key is encrypted, which is not supported yet; decrypt it first";
   const EMPTY = "empty; expected a private key in PEM or as a JWK";
@@ -270,8 +287,8 @@ describe("a key file that cannot be used is refused, and stays as it is", () => 
   test.each([
     ["an empty file", "EdDSA", "", EMPTY],
     ["a file of spaces", "EdDSA", " \n\n", EMPTY],
-    ["garbage", "EdDSA", "hello", PEM],
-    ["binary garbage", "EdDSA", Buffer.from([0, 255, 254, 10, 0]), PEM],
+    ["garbage", "EdDSA", "hello", NEITHER],
+    ["binary garbage", "EdDSA", Buffer.from([0, 255, 254, 10, 0]), NEITHER],
     [
       "a PEM with another body",
       "EdDSA",
@@ -358,12 +375,15 @@ describe("a key file that cannot be used is refused, and stays as it is", () => 
     // The last byte is the line end, which a key can do without.
     for (let length = 0; length < pem.length - 1; length++) {
       writeFileSync(file, pem.slice(0, length), { mode: 0o600 });
-      await expectRefusal(directory, `${file}: ${length === 0 ? EMPTY : PEM}`);
+      await expectRefusal(
+        directory,
+        `${file}: ${length === 0 ? EMPTY : length < "-----BEGIN".length ? NEITHER : PEM}`,
+      );
     }
   });
 
   // RSA keys differ in length by a few bytes; a negative number counts from the end, where the last byte is the line end.
-  test.each([1, 100, 1000, 1600, -2])("an RSA key cut off at byte %i", async (end) => {
+  test.each([20, 100, 1000, 1600, -2])("an RSA key cut off at byte %i", async (end) => {
     using folder = temporaryFolder();
     const directory = keyDirectory(folder, { "RS256.pem": pemOf(rsa.privateKey).slice(0, end) });
     await expectRefusal(directory, `${join(directory, "RS256.pem")}: ${PEM}`, "RS256");
@@ -407,13 +427,22 @@ describe("a key file that cannot be used is refused, and stays as it is", () => 
     await expectRefusal(directory, `${file}: this is not a file; expected a private key in PEM`);
   });
 
+  // Opening a FIFO waits for a writer, in a thread that nothing can stop.
+  test("a FIFO in the place of the file", { timeout: 5000 }, async () => {
+    using folder = temporaryFolder();
+    const directory = keyDirectory(folder);
+    const file = join(directory, "EdDSA.pem");
+    execFileSync("mkfifo", ["-m", "600", file]);
+    await expectRefusal(directory, `${file}: this is not a file; expected a private key in PEM`);
+  });
+
   test("a link that leads nowhere", async () => {
     using folder = temporaryFolder();
     const directory = keyDirectory(folder);
     const file = join(directory, "EdDSA.pem");
     symlinkSync(join(folder.path, "none.pem"), file);
     expect(await refusalOf(openKeys(inDirectory(directory), "EdDSA", {}))).toBe(
-      `${file}: this key file cannot be read: ENOENT: no such file or directory, stat '${file}'`,
+      `${file}: this key file cannot be read: ENOENT: no such file or directory, open '${file}'`,
     );
     expect(readdirSync(directory)).toEqual(["EdDSA.pem"]);
   });
@@ -460,7 +489,11 @@ describe("a key in a variable", () => {
   test.each([
     ["that is not set", undefined, "not set; expected a private key in PEM or as a JWK"],
     ["that is empty", "", "empty; expected a private key in PEM or as a JWK"],
-    ["that holds something else", "hello", "cannot be read as a private key in PEM; it may be truncated"],
+    [
+      "that holds something else",
+      "hello",
+      "this is neither PEM nor a JWK; expected a private key in one of them",
+    ],
     ["that is cut", pem.slice(0, 60), "cannot be read as a private key in PEM; it may be truncated"],
     [
       "with a cut JWK",
