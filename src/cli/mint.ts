@@ -1,12 +1,13 @@
 import type { Command } from "commander";
 import type { Config } from "../config/config.ts";
 import { DURATION_EXPECTED, parseDuration } from "../config/duration.ts";
-import { nearest } from "../config/problems.ts";
+import type { ParsedConfig } from "../config/parse.ts";
+import { ConfigError, nearest } from "../config/problems.ts";
 import type { Claims, JsonValue, TokenRequest } from "../issuer/claims-set.ts";
 import { createIssuer } from "../issuer/issuer.ts";
 import { openKeys } from "../issuer/key-source.ts";
-import type { SigningKey } from "../issuer/signing-key.ts";
-import { tokenRequestOf } from "../policy/token-request.ts";
+import { KeyError } from "../issuer/signing-key.ts";
+import type { TokenSettings } from "../policy/policy.ts";
 import { issuerUrlOf } from "../sidecar.ts";
 import { type ConfigurationFlags, configOption, printWarnings, readConfiguration } from "./configuration.ts";
 import { UsageError } from "./usage-error.ts";
@@ -26,34 +27,38 @@ export function addMintCommand(program: Command): Command {
     .command("mint")
     .summary("sign one token and print it")
     .description(
-      "Signs one token with the configured key and prints it. With --policy the token is the one that this policy would send; the other options change what it says.",
+      "Signs one token with the configured key and prints it. It says what the token settings at the top of the configuration say, or with --policy what this policy would send; the other options change that.",
     )
     .addOption(configOption())
     .option("--policy <name>", "start from the token settings of this policy")
-    .option("--subject <sub>", 'the sub claim (default: the policy\'s, else "api-gateway")')
-    .option("--audience <aud...>", "the aud claim (default: the policy's, else none)")
+    .option("--subject <sub>", "the sub claim (default: the configured one)")
+    .option("--audience <aud...>", "the aud claim (default: the configured one, if any)")
     .option("--expires-in <duration>", "such as 5m or 300s (default: the policy's, else issuer.expiresIn)")
     .option("--claim <name=value...>", "a further claim; a value that is JSON is taken as such")
     .option("--json", "print the token, its header and its claims as JSON")
     .action(async (flags: MintFlags) => {
-      const { config, warnings } = await readConfiguration(flags);
-      printWarnings(warnings);
-      const request = requestOf(flags, config);
-      const token = await sign(request, config);
+      const parsed = await readConfiguration(flags);
+      printWarnings(parsed.warnings);
+      const token = await sign(requestOf(flags, parsed.config), parsed);
       console.log(flags.json ? JSON.stringify({ token, ...decode(token) }, undefined, 2) : token);
     });
 }
 
 function requestOf(flags: MintFlags, config: Config): TokenRequest {
-  const base = flags.policy === undefined ? withoutPolicy(config) : ofPolicy(flags.policy, flags, config);
+  const settings = flags.policy === undefined ? withoutPolicy(config) : ofPolicy(flags.policy, config);
   checkNotEmpty("--subject", flags.subject);
   checkNotEmpty("--audience", ...(flags.audience ?? []));
+  const audience = flags.audience?.length === 1 ? flags.audience[0] : flags.audience;
+  if (flags.policy !== undefined && audience === undefined && settings.audience === undefined)
+    throw new UsageError(
+      `--policy: the audience of ${flags.policy} is the URL of each request; name one with --audience`,
+    );
   return {
-    ...base,
-    ...(flags.subject !== undefined && { subject: flags.subject }),
-    ...(flags.audience && { audience: flags.audience.length === 1 ? flags.audience[0] : flags.audience }),
-    ...(flags.expiresIn !== undefined && { lifetimeSeconds: lifetimeOf(flags.expiresIn) }),
-    additionalClaims: { ...base.additionalClaims, ...claimsOf(flags.claim ?? []) },
+    ...settings,
+    subject: flags.subject ?? settings.subject,
+    audience: audience ?? settings.audience,
+    lifetimeSeconds: flags.expiresIn === undefined ? settings.lifetimeSeconds : lifetimeOf(flags.expiresIn),
+    additionalClaims: { ...settings.additionalClaims, ...claimsOf(flags.claim ?? []) },
   };
 }
 
@@ -61,11 +66,11 @@ function checkNotEmpty(flag: string, ...values: (string | undefined)[]): void {
   if (values.includes("")) throw new UsageError(`${flag}: expected a string that is not empty`);
 }
 
-function withoutPolicy({ issuer, token }: Config): TokenRequest {
-  return { subject: token.subject, lifetimeSeconds: issuer.expiresInSeconds };
+function withoutPolicy({ issuer, token }: Config): TokenSettings {
+  return { ...token, lifetimeSeconds: issuer.expiresInSeconds };
 }
 
-function ofPolicy(name: string, flags: MintFlags, { policies }: Config): TokenRequest {
+function ofPolicy(name: string, { policies }: Config): TokenSettings {
   const policy = policies.find((candidate) => candidate.name === name);
   if (!policy) {
     const names = policies.map((candidate) => candidate.name);
@@ -75,12 +80,7 @@ function ofPolicy(name: string, flags: MintFlags, { policies }: Config): TokenRe
     );
   }
   if (policy.token === "none") throw new UsageError(`--policy: ${name} sends no token`);
-  return tokenRequestOf(policy.token, () => {
-    if (flags.audience) return "";
-    throw new UsageError(
-      `--policy: the audience of ${name} is the URL of each request; name one with --audience`,
-    );
-  });
+  return policy.token;
 }
 
 function lifetimeOf(text: string): number {
@@ -108,8 +108,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   aud: "use --audience",
   exp: "use --expires-in",
   iat: "it is the time of signing",
-  nbf: "set token.notBefore in the policy",
-  jti: "set token.tokenId in the policy",
+  nbf: "set token.notBefore in the configuration",
+  jti: "set token.tokenId in the configuration",
 };
 
 function jsonOrText(name: string, text: string): JsonValue {
@@ -127,23 +127,20 @@ function jsonOrText(name: string, text: string): JsonValue {
   }
 }
 
-async function sign(request: TokenRequest, config: Config): Promise<string> {
-  const { keys: source, algorithm, jwksMaxAgeSeconds } = config.issuer;
+async function sign(request: TokenRequest, { file, config, positionOf }: ParsedConfig): Promise<string> {
+  const { keys: source, algorithm, jwksMaxAgeSeconds, url } = config.issuer;
   if (source.kind === "ephemeral")
-    throw new UsageError(
-      "the key of issuer.keys.ephemeral is in the memory of the running sidecar alone; use a directory or env to mint",
+    throw new KeyError(
+      "issuer.keys.ephemeral",
+      "the key is in the memory of the running sidecar alone; use a directory or env to mint",
     );
-  if (config.issuer.url === undefined && config.listen.port === 0)
-    throw new UsageError(
-      "the issuer's URL is not known before the sidecar runs; set issuer.url or a fixed port",
-    );
+  if (url === undefined && config.listen.port === 0) {
+    const message =
+      "the issuer's URL is not known before the sidecar runs; set issuer.url, or a port other than 0";
+    throw new ConfigError([{ file, position: positionOf(["listen"]), key: "listen", message }]);
+  }
   const keys = await openKeys(source, algorithm, process.env);
-  const issuer = createIssuer({
-    url: issuerUrlOf(config),
-    keys: keys as [SigningKey, ...SigningKey[]],
-    jwksMaxAgeSeconds,
-  });
-  return issuer.signJwt(request);
+  return createIssuer({ url: issuerUrlOf(config), keys, jwksMaxAgeSeconds }).signJwt(request);
 }
 
 function decode(token: string): { header: unknown; claims: unknown } {

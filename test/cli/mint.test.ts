@@ -48,10 +48,26 @@ test("a minted token verifies with the keys that a running sidecar publishes", a
 describe("the token", () => {
   const ISS = "https://id.example.com/__issuer";
 
-  test("has without options the issuer's lifetime and no audience", async () => {
+  test("has without options what the top of the file says, the issuer's lifetime and no audience", async () => {
     const claims = await mintedClaims();
     const { iat = 0 } = claims;
-    expect(claims).toEqual({ iss: ISS, sub: "gateway", iat, exp: iat + 3600 });
+    expect(claims).toEqual({ iss: ISS, sub: "gateway", iat, exp: iat + 3600, env: "test" });
+  });
+
+  test("has without --policy every setting at the top of the file but its lifetime", async () => {
+    writeFileSync(
+      join(folder.path, "top.yaml"),
+      `upstream: http://127.0.0.1:9
+token: {subject: me, audience: [a, b], expiresIn: 1m, notBefore: true, tokenId: true, additionalClaims: {role: admin}}
+`,
+    );
+    const claims = await mintedClaims("-c", "top.yaml", "--claim", "n=1");
+    const { iat = 0, jti, iss } = claims;
+    expect(jti).toEqual(expect.any(String));
+    expect(claims).toEqual({
+      ...{ iss, sub: "me", aud: ["a", "b"], iat, exp: iat + 3600, nbf: iat, jti },
+      ...{ role: "admin", n: 1 },
+    });
   });
 
   test("has with --policy what this policy would send", async () => {
@@ -142,8 +158,8 @@ describe("wrong usage exits with 2 and says why", () => {
     [["--claim", "aud=me"], "--claim: aud cannot be set like this; use --audience"],
     [["--claim", "exp=1"], "--claim: exp cannot be set like this; use --expires-in"],
     [["--claim", "iat=1"], "--claim: iat cannot be set like this; it is the time of signing"],
-    [["--claim", "nbf=1"], "--claim: nbf cannot be set like this; set token.notBefore in the policy"],
-    [["--claim", "jti=1"], "--claim: jti cannot be set like this; set token.tokenId in the policy"],
+    [["--claim", "nbf=1"], "--claim: nbf cannot be set like this; set token.notBefore in the configuration"],
+    [["--claim", "jti=1"], "--claim: jti cannot be set like this; set token.tokenId in the configuration"],
     [["--claim", "__proto__=1"], "--claim: __proto__ cannot be the name of a claim"],
     [["--claim", "n=9007199254740993"], `--claim: n ${ROUNDED}: n='"…"'`],
     [["--claim", 'n={"a":[1e999]}'], `--claim: n ${ROUNDED}: n='"…"'`],
@@ -155,22 +171,6 @@ describe("wrong usage exits with 2 and says why", () => {
     });
   });
 
-  test.each([
-    [
-      "issuer: {url: http://a/__issuer, keys: {ephemeral: true}}",
-      "the key of issuer.keys.ephemeral is in the memory of the running sidecar alone; use a directory or env to mint",
-    ],
-    [
-      "listen: 127.0.0.1:0",
-      "the issuer's URL is not known before the sidecar runs; set issuer.url or a fixed port",
-    ],
-  ])("with the configuration {%s}", async (line, message) => {
-    writeFileSync(join(folder.path, "other.yaml"), `upstream: http://127.0.0.1:9\n${line}\n`);
-    const { code, stdout, stderr } = await mint("-c", "other.yaml");
-    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
-    expect(stderr.replace(/^warning: .*\n/, "")).toBe(`countersign: ${message}\n${HINT}`);
-  });
-
   test("without a configuration", async () => {
     using empty = temporaryFolder();
     expect(await runCommand(["mint"], { cwd: empty.path })).toEqual({
@@ -178,6 +178,24 @@ describe("wrong usage exits with 2 and says why", () => {
       stdout: "",
       stderr: `countersign: there is no ./sidecar.yaml here: name the configuration with -c FILE\n${HINT}`,
     });
+  });
+});
+
+describe("a configuration that cannot be minted with exits with 1", () => {
+  test.each([
+    [
+      "issuer: {url: http://a/__issuer, keys: {ephemeral: true}}",
+      "countersign: issuer.keys.ephemeral: the key is in the memory of the running sidecar alone; use a directory or env to mint",
+    ],
+    [
+      "listen: 127.0.0.1:0",
+      "other.yaml:2:9 listen: the issuer's URL is not known before the sidecar runs; set issuer.url, or a port other than 0",
+    ],
+  ])("{%s}", async (line, message) => {
+    writeFileSync(join(folder.path, "other.yaml"), `upstream: http://127.0.0.1:9\n${line}\n`);
+    const { code, stdout, stderr } = await mint("-c", "other.yaml");
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr.replace(/^warning: .*\n/, "")).toBe(`${message}\n`);
   });
 });
 
