@@ -21,13 +21,13 @@ export const SIGNING_ALGORITHMS = [
 export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number];
 
 /** What a key must be for an algorithm: its type, and for elliptic curves the curve by OpenSSL's name. */
-export type KeyRequirement =
+type KeyRequirement =
   | { readonly type: "ed25519" }
   | { readonly type: "rsa" }
   | { readonly type: "ec"; readonly curve: string; readonly curveName: string };
 
 /** RFC 7518 §3.3 and §3.5: at least 2048 bits. */
-export const MIN_RSA_BITS = 2048;
+const MIN_RSA_BITS = 2048;
 
 const CURVES = {
   ES256: { type: "ec", curve: "prime256v1", curveName: "P-256" },
