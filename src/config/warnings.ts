@@ -27,18 +27,17 @@ export function warningsOf(config: Config, file: SidecarFile): Warning[] {
 function aboutIssuerClaims({ token, policies = [] }: SidecarFile): Warning[] {
   const message =
     "overrides the issuer: a backend that compares iss with the discovery document will refuse the token";
-  const sections: [KeyPath, TokenSection | "none" | undefined][] = [
-    [["token"], token],
-    ...policies.map((policy, index): [KeyPath, typeof policy.token] => [
-      ["policies", index, "token"],
-      policy.token,
-    ]),
-  ];
-  return sections.flatMap(([path, section]) =>
-    typeof section === "object" && (section.additionalClaims?.iss ?? null) !== null
-      ? [{ path: [...path, "additionalClaims", "iss"], message }]
-      : [],
-  );
+  const ofPolicies = policies.map((policy, index) => ({
+    path: ["policies", index, "token"],
+    token: policy.token,
+  }));
+  return [{ path: ["token"], token }, ...ofPolicies]
+    .filter((section) => overridesIssuer(section.token))
+    .map(({ path }) => ({ path: [...path, "additionalClaims", "iss"], message }));
+}
+
+function overridesIssuer(token: TokenSection | "none" | undefined): boolean {
+  return typeof token === "object" && (token.additionalClaims?.iss ?? null) !== null;
 }
 
 function aboutKeys({ issuer }: Config): Warning[] {
