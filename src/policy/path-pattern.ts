@@ -15,7 +15,7 @@ export interface PathPattern {
  * @throws {TypeError} when the pattern cannot be read
  */
 export function compilePathPattern(source: string): PathPattern {
-  if (/%(?![0-9A-Fa-f]{2})/.test(source)) throw new TypeError("URI malformed");
+  if (/%(?![0-9A-Fa-f]{2})/.test(source)) throw new TypeError("a % without two hexadecimal digits behind it");
   const { tokens } = parse(source, { encodePath: decodePath });
   const last = tokens.at(-1);
   const total: Token[] =

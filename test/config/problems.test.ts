@@ -495,7 +495,10 @@ const WRONG_VALUES = [
     "policies: [{name: a, match: {path: '/{a'}}]",
     `36 policies[0].match.path: ${PATTERN}: Unexpected end at index 3, expected }`,
   ],
-  ["policies: [{name: a, match: {path: '/%zz'}}]", `36 policies[0].match.path: ${PATTERN}: URI malformed`],
+  [
+    "policies: [{name: a, match: {path: '/%zz'}}]",
+    `36 policies[0].match.path: ${PATTERN}: a % without two hexadecimal digits behind it`,
+  ],
   [
     "policies: [{name: a, match: {methods: GET}}]",
     "39 policies[0].match.methods: expected a list of methods",
