@@ -49,8 +49,17 @@ test.each([
   const response = await fetch(sidecar.url, { method, ...(body && { body }) });
 
   expect(response.status).toBe(502);
-  expect(await response.json()).toMatchObject({ code: "ERR_UPSTREAM_UNREACHABLE" });
-  expect(sidecar.failures).toEqual([expect.objectContaining({ code: "ERR_UPSTREAM_UNREACHABLE" })]);
+  expect(await response.json()).toEqual({
+    title: "Bad Gateway",
+    status: 502,
+    detail: "the upstream cannot be reached",
+    code: "ERR_UPSTREAM_UNREACHABLE",
+    requestId: expect.stringMatching(/^[0-9a-f-]{36}$/),
+  });
+  const { host } = new URL(sidecar.config.upstream.origin);
+  expect(sidecar.failures).toMatchObject([
+    { code: "ERR_UPSTREAM_UNREACHABLE", cause: `connect ECONNREFUSED ${host}` },
+  ]);
 });
 
 test("a large upload to a backend that refuses connections is still answered 502", async () => {

@@ -260,3 +260,25 @@ test("an expectation that is not known is left out, and the request goes on", as
   expect(answer).toMatch(/^HTTP\/1\.1 200 /);
   expect(backend.requests[0]?.headers).not.toHaveProperty("expect");
 });
+
+test("repeated fields come back as they were where the sidecar closes the connection too", async () => {
+  await using backend = await startRawBackend((socket) =>
+    socket.write(
+      "HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nX-One: 1\r\nSet-Cookie: b=2\r\nContent-Length: 2\r\n\r\nok",
+    ),
+  );
+  await using sidecar = await startSidecar(backend.url);
+
+  // Nothing is taken from a connection after a request to upgrade.
+  const answer = await sendRaw(
+    sidecar.port,
+    "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+  );
+
+  expect(
+    answer
+      .match(/^(?:set-cookie|x-one|connection): .*$/gim)
+      ?.map((line) => line.trim())
+      .sort(),
+  ).toEqual(["Set-Cookie: a=1", "Set-Cookie: b=2", "X-One: 1", "connection: close"]);
+});
