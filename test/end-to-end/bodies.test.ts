@@ -76,8 +76,8 @@ test("100 MB pass byte for byte in both directions, in less than 64 MB of furthe
     cwd: folder.path,
   });
   const expected = digestOfBlocks(100);
-  await upload(`${sidecar.url}/`, 5);
-  await download(`${sidecar.url}/5`);
+  await upload(`${sidecar.url}/`, 20);
+  await download(`${sidecar.url}/20`);
 
   const growth = await memoryGrowth(sidecar, async () => {
     expect(await upload(`${sidecar.url}/`, 100)).toBe(expected);
