@@ -1,18 +1,19 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { announceEnd, isLingering, LINGER_MILLISECONDS } from "./message-body.ts";
 import { answerProblem, type RequestProblem, rawProblem } from "./problem.ts";
 
 /** A client's connection may have this many requests under way at once; Node.js itself would take them without end. */
 const MAX_PIPELINED_REQUESTS = 100;
 
-/** After an error a client has this long to read the answer. */
-const LINGER_MILLISECONDS = 500;
-
 /** What is under way on one connection. */
 interface ConnectionState {
+  /** Responses that are owed, in the order of their requests. */
   readonly unfinished: Set<ServerResponse>;
-  /** Nothing more is taken from this connection. */
+  /** No further request is handled. */
   isEnding: boolean;
+  /** What came last could not be read. */
+  isRefused: boolean;
 }
 
 /**
@@ -25,22 +26,25 @@ export class ClientConnections {
 
   /** Begins to watch a connection; to be called once for each. */
   add(socket: Socket): void {
-    this.#states.set(socket, { unfinished: new Set(), isEnding: false });
+    this.#states.set(socket, { unfinished: new Set(), isEnding: false, isRefused: false });
     socket.once("close", () => this.#states.delete(socket));
   }
 
-  /** Whether this request may be handled; if not, its connection has been destroyed. */
-  accept({ socket }: IncomingMessage, clientResponse: ServerResponse): boolean {
+  /** Whether this request may be handled; if not, its connection has ended or ends behind a response that is owed. */
+  accept(clientRequest: IncomingMessage, clientResponse: ServerResponse): boolean {
+    const { socket } = clientRequest;
     const state = this.#states.get(socket);
-    if (!state || state.isEnding || state.unfinished.size >= MAX_PIPELINED_REQUESTS) {
+    if (!state || state.unfinished.size >= MAX_PIPELINED_REQUESTS) {
       socket.destroy();
-      if (state) state.isEnding = true;
       return false;
     }
-    if (this.#isDraining) announceEnd(clientResponse);
+    // Behind a response that closes the connection nothing is handled (RFC 9112 §9.6).
+    if ([...state.unfinished].some(endsConnection)) state.isEnding = true;
     state.unfinished.add(clientResponse);
     clientResponse.once("close", () => state.unfinished.delete(clientResponse));
-    return true;
+    if (state.isEnding) clientRequest.resume();
+    else if (this.#isDraining) announceEnd(clientResponse);
+    return !state.isEnding;
   }
 
   /** This is the last request that is taken from its connection, which closes after the response. */
@@ -56,29 +60,40 @@ export class ClientConnections {
    */
   refuse(socket: Socket, problem: RequestProblem, fields?: Readonly<Record<string, string>>): void {
     const state = this.#states.get(socket);
-    if (!state || state.isEnding || !socket.writable) {
+    if (!state || state.isRefused || !socket.writable) {
       socket.destroy();
       return;
     }
     state.isEnding = true;
-    const [first, ...others] = state.unfinished;
-    if (first && others.length === 0 && !first.headersSent && !first.req.complete)
-      answerProblem(first, problem, undefined);
-    else if (first) socket.destroy();
-    else endWith(socket, rawProblem(problem, fields));
+    state.isRefused = true;
+    const owed = [...state.unfinished];
+    const last = owed.at(-1);
+    if (!last) endWith(socket, rawProblem(problem, fields));
+    else if (isLingering(last)) return;
+    else if (last.req.complete) endBehind(last, socket);
+    else if (owed.length === 1 && !last.headersSent) answerProblem(last, problem, undefined);
+    else socket.destroy();
   }
 
-  /** Every connection closes after the response that is under way on it. */
+  /** Every connection closes after the last response that is owed on it. */
   endAll(): void {
     this.#isDraining = true;
-    for (const { unfinished } of this.#states.values())
-      for (const clientResponse of unfinished) announceEnd(clientResponse);
+    for (const { unfinished } of this.#states.values()) {
+      const last = [...unfinished].at(-1);
+      if (last) announceEnd(last);
+    }
   }
 
   /** Destroys every connection, also those that the HTTP server has let go. */
   destroy(): void {
     for (const socket of this.#states.keys()) socket.destroy();
   }
+}
+
+/** What was wrong came behind whole requests: they still get their responses. */
+function endBehind(last: ServerResponse, socket: Socket): void {
+  if (last.headersSent) last.once("close", () => endWith(socket, ""));
+  else announceEnd(last);
 }
 
 function endWith(socket: Socket, answer: string): void {
@@ -90,7 +105,6 @@ function endWith(socket: Socket, answer: string): void {
   socket.once("close", () => clearTimeout(linger));
 }
 
-/** Node.js closes the connection behind a response that says so. */
-function announceEnd(clientResponse: ServerResponse): void {
-  if (!clientResponse.headersSent) clientResponse.setHeader("connection", "close");
+function endsConnection(clientResponse: ServerResponse): boolean {
+  return clientResponse.getHeader("connection") === "close";
 }

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 
 /** Whether the request has a body: Content-Length above zero, or Transfer-Encoding (RFC 9112 §6.3). */
@@ -33,6 +33,38 @@ export function hasUnreadBody(clientRequest: IncomingMessage): boolean {
   return !clientRequest.complete && hasBody(clientRequest);
 }
 
+/** Node.js closes the connection behind a response that says so, and nothing that follows is handled. */
+export function announceEnd(clientResponse: ServerResponse): void {
+  if (!clientResponse.headersSent) clientResponse.setHeader("connection", "close");
+}
+
+/** A client that is still sending has this long to read the answer that ends its connection. */
+export const LINGER_MILLISECONDS = 500;
+
+const lingering = new WeakSet<ServerResponse>();
+
+/** Whether a response has been written whole, and its connection waits for the client to read it. */
+export function isLingering(clientResponse: ServerResponse): boolean {
+  return lingering.has(clientResponse);
+}
+
+/**
+ * Ends a response that has been written. Where the request's body is still coming it is read and dropped for a moment
+ * first: a connection that is closed with unread bytes is reset, and the client loses the answer (RFC 9112 §9.6).
+ */
+export function endResponse(clientResponse: ServerResponse): void {
+  const { req: clientRequest } = clientResponse;
+  if (!hasUnreadBody(clientRequest)) {
+    clientResponse.end();
+    return;
+  }
+  lingering.add(clientResponse);
+  const linger = setTimeout(() => clientResponse.end(), LINGER_MILLISECONDS);
+  clientResponse.once("close", () => clearTimeout(linger));
+  clientRequest.once("end", () => clientResponse.end());
+  clientRequest.resume();
+}
+
 /**
  * The body of a client's request, for undici. It may be destroyed (undici does so where it gives up on a request)
  * and leaves the client's connection open all the same, so that an answer can still be sent there.
@@ -46,7 +78,7 @@ export class RequestBody extends Readable {
     // undici stops listening when it is done with a request, and an error that nobody hears ends the process.
     this.on("error", () => {});
     clientRequest.on("data", (chunk: Buffer) => {
-      if (!this.push(chunk)) clientRequest.pause();
+      if (!this.destroyed && !this.push(chunk)) clientRequest.pause();
     });
     clientRequest.on("end", () => this.push(null));
     // A client that goes away in the middle: the upstream must not take what came for the whole.

@@ -1,6 +1,6 @@
 import { type ServerResponse, STATUS_CODES } from "node:http";
 import { type RequestErrorCode, statusByCode } from "../errors.ts";
-import { hasUnreadBody } from "./message-body.ts";
+import { announceEnd, endResponse, hasUnreadBody } from "./message-body.ts";
 
 /** Why a request was not forwarded, or its response not relayed. */
 export interface RequestProblem {
@@ -37,15 +37,16 @@ export function answerProblem(
   if (clientResponse.destroyed || clientResponse.headersSent) return;
   const body = bodyOf(problem, requestId);
   const status = statusByCode[problem.code];
+  if (CLOSING_STATUSES.has(status) || hasUnreadBody(clientResponse.req)) announceEnd(clientResponse);
   // The reason phrase is given, because a relayed one that could not be sent may be set already.
   clientResponse.writeHead(status, STATUS_CODES[status], {
     "content-type": "application/problem+json",
     "content-length": Buffer.byteLength(body),
     "cache-control": "no-store",
-    ...((CLOSING_STATUSES.has(status) || hasUnreadBody(clientResponse.req)) && { connection: "close" }),
     ...fields,
   });
-  clientResponse.end(body);
+  clientResponse.write(body);
+  endResponse(clientResponse);
 }
 
 /** The bytes of a problem for a connection on which no request could be read; it closes the connection. */

@@ -1,7 +1,7 @@
 import { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import { type Dispatcher, Pool } from "undici";
 import { clientResponseFields, type RawFields } from "./fields.ts";
-import { hasUnreadBody, isChunkedAlone, RequestBody } from "./message-body.ts";
+import { announceEnd, endResponse, hasUnreadBody, isChunkedAlone, RequestBody } from "./message-body.ts";
 import type { RequestProblem } from "./problem.ts";
 
 /** Where requests go, and how long that may take. Durations are in seconds. */
@@ -134,7 +134,7 @@ class ResponseRelay implements Dispatcher.DispatchHandler {
     }
     const fields = clientResponseFields(statusCode, controller.rawHeaders as Buffer[]);
     // An answer before the end of the upload: nobody will read the rest, so the connection cannot be used again.
-    if (hasUnreadBody(this.#clientRequest)) fields.push("connection", "close");
+    if (hasUnreadBody(this.#clientRequest)) announceEnd(this.#clientResponse);
     this.#clientResponse.writeHead(statusCode, reasonPhraseOf(statusCode, statusMessage), fields);
   }
 
@@ -144,7 +144,7 @@ class ResponseRelay implements Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     this.#isComplete = true;
-    this.#clientResponse.end();
+    endResponse(this.#clientResponse);
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {

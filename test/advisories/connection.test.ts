@@ -67,22 +67,30 @@ describe("a connection that was answered with an error is closed, whatever its c
   });
 });
 
-test("the answer to a broken message is not taken for the answer to the request before it", async () => {
-  const { promise: arrived, resolve: requestArrived } = Promise.withResolvers<void>();
-  await using backend = await startBackend(() => requestArrived());
+test.each([
+  ["garbage", "garbage\r\n\r\n"],
+  ["CONNECT", `CONNECT a:1 HTTP/1.1\r\n${HOST}\r\n`],
+])("%s behind a request does not get that request's answer, nor keep it back", async (_, broken) => {
+  const { promise: arrived, resolve: requestArrived } = Promise.withResolvers<() => void>();
+  await using backend = await startBackend((_request, response) =>
+    requestArrived(() => response.end("paid")),
+  );
   await using sidecar = await startSidecar(backend.url);
-  const answers: string[] = [];
-  for (const broken of ["garbage\r\n\r\n", `CONNECT a:1 HTTP/1.1\r\n${HOST}\r\n`]) {
-    const client = connect(sidecar.port, "127.0.0.1");
-    client.on("error", () => {});
-    client.on("data", (data) => answers.push(data.toString()));
-    client.write(`POST /pay HTTP/1.1\r\n${HOST}Content-Length: 1\r\n\r\nx`);
-    await arrived;
-    client.write(broken);
-    await closed(client);
-  }
+  let received = "";
+  const client = connect(sidecar.port, "127.0.0.1");
+  client.on("error", () => {});
+  client.on("data", (data) => {
+    received += data.toString();
+  });
+  client.write(`POST /pay HTTP/1.1\r\n${HOST}Content-Length: 1\r\n\r\nx`);
+  const answer = await arrived;
 
-  expect(answers).toEqual([]);
+  client.write(broken);
+  setTimeout(answer, 100);
+  await closed(client);
+
+  expect(statusesOf(received)).toEqual([200]);
+  expect(received).toContain("paid");
 });
 
 test("a broken request after one that was answered is answered 400", async () => {
@@ -127,4 +135,130 @@ test("requests that are sent ahead, a hundred at once, are all answered in order
   const answer = await sendRaw(sidecar.port, requests.replace(/\r\n\r\n$/, "\r\nConnection: close\r\n\r\n"));
 
   expect([...answer.matchAll(/^(\/\d+)\r$/gm)].map(([, path]) => path)).toEqual(paths);
+});
+
+describe("nothing is handled behind a message that was refused, also where an earlier response is still owed", () => {
+  const first = `GET /first HTTP/1.1\r\n${HOST}\r\n`;
+  const smuggled = `GET /smuggled HTTP/1.1\r\n${HOST}\r\n`;
+
+  test.each([
+    [
+      "another coding beside chunked",
+      `POST /x HTTP/1.1\r\n${HOST}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`,
+    ],
+    [
+      "Transfer-Encoding in HTTP/1.0",
+      `POST /x HTTP/1.0\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
+    ],
+    ["a dot segment", `GET /a/../b HTTP/1.1\r\n${HOST}\r\n`],
+    ["two hosts", `GET /x HTTP/1.1\r\n${HOST}${HOST}\r\n`],
+  ])("%s", async (_, refused) => {
+    await using backend = await startBackend();
+    await using sidecar = await startSidecar(backend.url);
+
+    const answer = await sendRaw(sidecar.port, first + refused + smuggled);
+
+    expect(statusesOf(answer)).toEqual([200, 400]);
+    expect(backend.requests.map(({ url }) => url)).toEqual(["/first"]);
+  });
+});
+
+test("nothing is handled behind a response that said it was the last", async () => {
+  const urls: string[] = [];
+  await using backend = await startBackend((request, response) => {
+    urls.push(String(request.url));
+    response.write("early");
+    request.on("end", () => response.end()).resume();
+  });
+  await using sidecar = await startSidecar(backend.url);
+  let received = "";
+  const client = connect(sidecar.port, "127.0.0.1");
+  client.on("data", (data) => {
+    received += data.toString();
+  });
+  client.write(`POST /up HTTP/1.1\r\n${HOST}Content-Length: 6\r\n\r\nabc`);
+  await vi.waitFor(() => expect(received).toContain("early"));
+
+  client.write(`defPOST /after HTTP/1.1\r\n${HOST}Content-Length: 0\r\n\r\n`);
+  await closed(client);
+
+  expect(received).toMatch(/^connection: close\r$/im);
+  expect(urls).toEqual(["/up"]);
+});
+
+test("an upgrade whose body does not arrive in time is answered too", async () => {
+  await using backend = await startBackend(() => {});
+  await using sidecar = await startSidecar(backend.url, { yaml: "timeouts: {headers: 1s, request: 1s}" });
+
+  const answer = await sendRaw(
+    sidecar.port,
+    `POST / HTTP/1.1\r\n${HOST}Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 9\r\n\r\nx`,
+  );
+
+  expect(statusesOf(answer)).toEqual([408]);
+});
+
+test("a broken body does not get an answer where another response is owed before it", async () => {
+  await using backend = await startBackend(() => {});
+  await using sidecar = await startSidecar(backend.url);
+
+  const answer = await sendRaw(
+    sidecar.port,
+    `GET /first HTTP/1.1\r\n${HOST}\r\nPOST /x HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\nzz\r\n`,
+  );
+
+  expect(answer).toBe("");
+});
+
+test("a broken body cuts a response that has begun", async () => {
+  await using backend = await startBackend((_request, response) => void response.write("begun"));
+  await using sidecar = await startSidecar(backend.url);
+  let received = "";
+  const client = connect(sidecar.port, "127.0.0.1");
+  client.on("error", () => {});
+  client.on("data", (data) => {
+    received += data.toString();
+  });
+  client.write(`POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n`);
+  await vi.waitFor(() => expect(received).toContain("begun"));
+
+  client.write("zz\r\n");
+  await closed(client);
+
+  expect(statusesOf(received)).toEqual([200]);
+  expect(received).not.toContain("0\r\n\r\n");
+});
+
+test("an answer is read by a client that goes on sending its body", async () => {
+  await using backend = await startBackend();
+  await using sidecar = await startSidecar(backend.url);
+  const half = Buffer.alloc(2_500_000);
+
+  for (let round = 0; round < 10; round++) {
+    let received = "";
+    const client = connect(sidecar.port, "127.0.0.1");
+    client.on("error", () => {});
+    client.on("data", (data) => {
+      received += data.toString();
+    });
+    client.write(`POST /a/../b HTTP/1.1\r\n${HOST}Content-Length: 5000000\r\n\r\n`);
+    client.write(half);
+    client.write(half);
+    await closed(client);
+    expect(statusesOf(received)).toEqual([400]);
+  }
+});
+
+test("a client that resets its tunnel does no harm", async () => {
+  await using backend = await startBackend();
+  await using sidecar = await startSidecar(backend.url);
+
+  for (let round = 0; round < 20; round++) {
+    const client = connect(sidecar.port, "127.0.0.1");
+    client.on("error", () => {});
+    client.write(`CONNECT a:1 HTTP/1.1\r\n${HOST}\r\n`, () => client.resetAndDestroy());
+    await closed(client);
+  }
+
+  expect((await fetch(sidecar.url)).status).toBe(200);
 });

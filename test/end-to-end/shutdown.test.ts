@@ -1,9 +1,10 @@
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { startBackend } from "../support/backend.ts";
 import { startCommand, temporaryFolder } from "../support/command-line.ts";
+import { sendRaw, statusesOf } from "../support/raw-client.ts";
 
 test.each(["SIGTERM", "SIGINT"] as const)(
   "%s lets a request under way end, then stops with 0",
@@ -84,4 +85,28 @@ test("a client that asked for a tunnel and stays cannot hold up the end", async 
   await once(client, "data");
 
   expect((await sidecar.stop("SIGTERM")).code).toBe(0);
+});
+
+test("requests that were sent ahead are all answered, and the last answer says that the connection closes", async () => {
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  let arrived = 0;
+  await using backend = await startBackend(async (_request, response) => {
+    arrived++;
+    await released;
+    response.end("ok");
+  });
+  using folder = temporaryFolder();
+  await using sidecar = await startCommand(["serve", "--upstream", backend.url, "--listen", "127.0.0.1:0"], {
+    cwd: folder.path,
+  });
+  const answer = sendRaw(Number(new URL(sidecar.url).port), "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3));
+  await vi.waitFor(() => expect(arrived).toBe(3));
+
+  const ended = sidecar.stop("SIGTERM");
+  await vi.waitFor(() => expect(sidecar.output().stderr).toContain("SIGTERM"));
+  release();
+
+  expect(statusesOf(await answer)).toEqual([200, 200, 200]);
+  expect((await answer).match(/^connection: close\r$/gim)).toHaveLength(1);
+  expect((await ended).code).toBe(0);
 });
