@@ -28,6 +28,8 @@ export class ClientConnections {
   add(socket: Socket): void {
     this.#states.set(socket, { unfinished: new Set(), isEnding: false, isRefused: false });
     socket.once("close", () => this.#states.delete(socket));
+    // Node.js stops listening when it lets a connection go, as for CONNECT, and an error that nobody hears ends the process.
+    socket.on("error", () => {});
   }
 
   /** Whether this request may be handled; if not, its connection has ended or ends behind a response that is owed. */
@@ -97,7 +99,6 @@ function endBehind(last: ServerResponse, socket: Socket): void {
 }
 
 function endWith(socket: Socket, answer: string): void {
-  socket.on("error", () => socket.destroy());
   socket.end(answer);
   // What still comes is read and dropped: unread, it would make the system discard the answer. But not for long.
   socket.resume();

@@ -127,8 +127,8 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
       fields.push(policy.token.headerName, fieldValueOf(policy.token, token.jwt));
     }
 
-    // Forward, and relay the response.
-    if (clientResponse.destroyed) return;
+    // Forward, and relay the response; unless the client left, or its message broke off, while the token was signed.
+    if (clientResponse.destroyed || clientResponse.headersSent) return;
     if (bodyFollows && expectsContinue(clientRequest)) clientResponse.writeContinue();
     upstream.forward(
       clientRequest,

@@ -249,14 +249,20 @@ test("an answer is read by a client that goes on sending its body", async () => 
   }
 });
 
-test("a client that resets its tunnel does no harm", async () => {
-  await using backend = await startBackend();
+test.each([
+  ["alone", ""],
+  ["behind a request", `GET /slow HTTP/1.1\r\n${HOST}\r\n`],
+])("a client that resets its tunnel, %s, does no harm", async (_, before) => {
+  await using backend = await startBackend((request, response) => {
+    if (request.url !== "/slow") response.end();
+  });
   await using sidecar = await startSidecar(backend.url);
 
   for (let round = 0; round < 20; round++) {
     const client = connect(sidecar.port, "127.0.0.1");
     client.on("error", () => {});
-    client.write(`CONNECT a:1 HTTP/1.1\r\n${HOST}\r\n`, () => client.resetAndDestroy());
+    client.write(`${before}CONNECT a:1 HTTP/1.1\r\n${HOST}\r\n`);
+    setTimeout(() => client.resetAndDestroy(), 20);
     await closed(client);
   }
 

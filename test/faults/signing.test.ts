@@ -1,20 +1,22 @@
-import { once } from "node:events";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { expect, test } from "vitest";
+import { connect } from "node:net";
+import { describe, expect, test } from "vitest";
 import { createRequestHandler } from "../../src/gateway/handle-request.ts";
 import { createIssuerEndpoints } from "../../src/gateway/issuer-endpoints.ts";
+import { createListener } from "../../src/gateway/listener.ts";
 import { createUpstream } from "../../src/gateway/upstream.ts";
+import type { Issuer } from "../../src/issuer/issuer.ts";
 import { startBackend } from "../support/backend.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
-test("where signing throws the answer is 503, and nothing is forwarded", async () => {
-  await using backend = await startBackend();
-  await using sidecar = await startSidecar(backend.url);
+/** A sidecar whose tokens are signed by `signJwt`. */
+async function startWithSigner(upstreamUrl: string, signJwt: Issuer["signJwt"]) {
+  await using sidecar = await startSidecar(upstreamUrl);
   const { config } = sidecar;
-  const issuer = { ...sidecar.issuer, signJwt: () => Promise.reject(new Error("the key is broken")) };
+  const issuer = { ...sidecar.issuer, signJwt };
   const upstream = createUpstream(config.upstream);
+  const listener = createListener(config.timeouts);
   const causes: string[] = [];
+  const { port } = await listener.listen({ host: "127.0.0.1", port: 0 });
   const handle = createRequestHandler({
     issuer,
     issuerEndpoints: createIssuerEndpoints(issuer, config.issuer.basePath),
@@ -26,15 +28,57 @@ test("where signing throws the answer is 503, and nothing is forwarded", async (
     listenAuthority: "127.0.0.1",
     onFailure: ({ cause }) => causes.push(cause),
   });
-  const server = createServer(handle).listen(0, "127.0.0.1");
-  await once(server, "listening");
+  listener.serve(handle);
+  return {
+    port,
+    causes,
+    async [Symbol.asyncDispose]() {
+      await listener.close(100);
+      await upstream.destroy();
+    },
+  };
+}
 
-  const response = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+test("where signing throws the answer is 503, and nothing is forwarded", async () => {
+  await using backend = await startBackend();
+  await using sidecar = await startWithSigner(backend.url, () =>
+    Promise.reject(new Error("the key is broken")),
+  );
+
+  const response = await fetch(`http://127.0.0.1:${sidecar.port}/`);
 
   expect(response.status).toBe(503);
   expect(await response.json()).toMatchObject({ code: "ERR_SIGNING_FAILED" });
   expect(backend.requests).toEqual([]);
-  expect(causes).toEqual(["the key is broken"]);
-  server.close();
-  await upstream.destroy();
+  expect(sidecar.causes).toEqual(["the key is broken"]);
+});
+
+describe("a request is not forwarded where, while its token was signed,", () => {
+  test.each([
+    ["its body broke off", "zz\r\n"],
+    ["its client left", undefined],
+  ])("%s", async (_, rest) => {
+    const { promise: signing, resolve: beginsToSign } = Promise.withResolvers<void>();
+    const { promise: token, resolve: sign } = Promise.withResolvers<string>();
+    await using backend = await startBackend();
+    await using sidecar = await startWithSigner(backend.url, () => {
+      beginsToSign();
+      return token;
+    });
+    const client = connect(sidecar.port, "127.0.0.1");
+    client.on("error", () => {}).resume();
+    const closed = new Promise((resolve) => client.once("close", resolve));
+    client.write("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n");
+    await signing;
+
+    if (rest === undefined) client.destroy();
+    else client.write(rest);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    sign("a.b.c");
+    client.end();
+    await closed;
+
+    expect(backend.requests).toEqual([]);
+    expect(sidecar.causes).toEqual([]);
+  });
 });
