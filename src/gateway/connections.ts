@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { announceEnd, isLingering, LINGER_MILLISECONDS } from "./message-body.ts";
+import { announceEnd, isLingering, LINGER_MILLISECONDS } from "./client-response.ts";
 import { answerProblem, type RequestProblem, rawProblem } from "./problem.ts";
 
 /** A client's connection may have this many requests under way at once; Node.js itself would take them without end. */

@@ -5,6 +5,7 @@ import type { Issuer } from "../issuer/issuer.ts";
 import { matchPolicy } from "../policy/match.ts";
 import type { Policy, TokenSettings } from "../policy/policy.ts";
 import { tokenRequestOf } from "../policy/token-request.ts";
+import { sendContinue } from "./client-response.ts";
 import { canonicalFieldName, upstreamRequestFields } from "./fields.ts";
 import { hostOf, parseHost } from "./host.ts";
 import type { IssuerEndpoints } from "./issuer-endpoints.ts";
@@ -129,7 +130,7 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
 
     // Forward, and relay the response; unless the client left, or its message broke off, while the token was signed.
     if (clientResponse.destroyed || clientResponse.headersSent) return;
-    if (bodyFollows && expectsContinue(clientRequest)) clientResponse.writeContinue();
+    if (bodyFollows && expectsContinue(clientRequest)) sendContinue(clientResponse);
     upstream.forward(
       clientRequest,
       clientResponse,

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 
 /** Whether the request has a body: Content-Length above zero, or Transfer-Encoding (RFC 9112 §6.3). */
@@ -31,38 +31,6 @@ export function isChunkedAlone(transferEncoding: string | string[]): boolean {
 /** Whether a part of the request's body is still to come: a connection that is not read to there cannot be used again. */
 export function hasUnreadBody(clientRequest: IncomingMessage): boolean {
   return !clientRequest.complete && hasBody(clientRequest);
-}
-
-/** Node.js closes the connection behind a response that says so, and nothing that follows is handled. */
-export function announceEnd(clientResponse: ServerResponse): void {
-  if (!clientResponse.headersSent) clientResponse.setHeader("connection", "close");
-}
-
-/** A client that is still sending has this long to read the answer that ends its connection. */
-export const LINGER_MILLISECONDS = 500;
-
-const lingering = new WeakSet<ServerResponse>();
-
-/** Whether a response has been written whole, and its connection waits for the client to read it. */
-export function isLingering(clientResponse: ServerResponse): boolean {
-  return lingering.has(clientResponse);
-}
-
-/**
- * Ends a response that has been written. Where the request's body is still coming it is read and dropped for a moment
- * first: a connection that is closed with unread bytes is reset, and the client loses the answer (RFC 9112 §9.6).
- */
-export function endResponse(clientResponse: ServerResponse): void {
-  const { req: clientRequest } = clientResponse;
-  if (!hasUnreadBody(clientRequest)) {
-    clientResponse.end();
-    return;
-  }
-  lingering.add(clientResponse);
-  const linger = setTimeout(() => clientResponse.end(), LINGER_MILLISECONDS);
-  clientResponse.once("close", () => clearTimeout(linger));
-  clientRequest.once("end", () => clientResponse.end());
-  clientRequest.resume();
 }
 
 /**

@@ -1,6 +1,7 @@
 import { type ServerResponse, STATUS_CODES } from "node:http";
 import { type RequestErrorCode, statusByCode } from "../errors.ts";
-import { announceEnd, endResponse, hasUnreadBody } from "./message-body.ts";
+import { announceEnd, endResponse } from "./client-response.ts";
+import { hasUnreadBody } from "./message-body.ts";
 
 /** Why a request was not forwarded, or its response not relayed. */
 export interface RequestProblem {

@@ -1,7 +1,8 @@
 import { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import { type Dispatcher, Pool } from "undici";
+import { announceEnd, endResponse } from "./client-response.ts";
 import { clientResponseFields, type RawFields } from "./fields.ts";
-import { announceEnd, endResponse, hasUnreadBody, isChunkedAlone, RequestBody } from "./message-body.ts";
+import { hasUnreadBody, isChunkedAlone, RequestBody } from "./message-body.ts";
 import type { RequestProblem } from "./problem.ts";
 
 /** Where requests go, and how long that may take. Durations are in seconds. */

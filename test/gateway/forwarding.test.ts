@@ -3,7 +3,7 @@ import { request as httpRequest, type IncomingMessage } from "node:http";
 import { expect, test } from "vitest";
 import { startBackend } from "../support/backend.ts";
 import { startRawBackend } from "../support/raw-backend.ts";
-import { sendRaw } from "../support/raw-client.ts";
+import { sendRaw, statusesOf } from "../support/raw-client.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
 const CLOSE = "Connection: close\r\n\r\n";
@@ -281,4 +281,25 @@ test("repeated fields come back as they were where the sidecar closes the connec
       ?.map((line) => line.trim())
       .sort(),
   ).toEqual(["Set-Cookie: a=1", "Set-Cookie: b=2", "X-One: 1", "connection: close"]);
+});
+
+test("100 Continue for a request that was sent ahead never stands within its response", async () => {
+  const { promise: second, resolve: secondAnswered } = Promise.withResolvers<void>();
+  await using backend = await startBackend(async (request, response) => {
+    if (request.url === "/slow") await second;
+    response.end(Buffer.from("answer"), () => secondAnswered());
+  });
+  await using sidecar = await startSidecar(backend.url);
+
+  const answer = await sendRaw(
+    sidecar.port,
+    "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n" +
+      `POST /fast HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n${CLOSE}abc`,
+  );
+
+  // Its response waited for the one before, so that there was no time for an interim one.
+  const [slow, fast] = answer.split(/(?=HTTP\/1\.1 )/);
+  expect(statusesOf(answer)).toEqual([200, 200]);
+  expect(slow).toMatch(/^HTTP\/1\.1 200 [\s\S]*\r\n\r\nanswer$/);
+  expect(fast).toMatch(/^HTTP\/1\.1 200 [\s\S]*\r\n\r\nanswer$/);
 });
