@@ -43,7 +43,11 @@ export class ClientConnections {
     // Behind a response that closes the connection nothing is handled (RFC 9112 §9.6).
     if ([...state.unfinished].some(endsConnection)) state.isEnding = true;
     state.unfinished.add(clientResponse);
-    clientResponse.once("close", () => state.unfinished.delete(clientResponse));
+    clientResponse.once("close", () => {
+      state.unfinished.delete(clientResponse);
+      // Also between the end of that response and the end of the connection.
+      if (endsConnection(clientResponse)) state.isEnding = true;
+    });
     if (state.isEnding) clientRequest.resume();
     else if (this.#isDraining) announceEnd(clientResponse);
     return !state.isEnding;
