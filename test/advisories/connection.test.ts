@@ -19,6 +19,17 @@ function stubbornClient(port: number, ...segments: readonly string[]): Socket {
   return socket;
 }
 
+/** A client that keeps what it gets. */
+function receivingClient(port: number) {
+  let text = "";
+  const client = connect(port, "127.0.0.1");
+  client.on("error", () => {});
+  client.on("data", (data) => {
+    text += data.toString();
+  });
+  return { client, received: () => text };
+}
+
 /** Waits for the end of a connection, by whatever way. */
 async function closed(socket: Socket): Promise<void> {
   await new Promise((resolve) => socket.once("close", resolve));
@@ -76,12 +87,7 @@ test.each([
     requestArrived(() => response.end("paid")),
   );
   await using sidecar = await startSidecar(backend.url);
-  let received = "";
-  const client = connect(sidecar.port, "127.0.0.1");
-  client.on("error", () => {});
-  client.on("data", (data) => {
-    received += data.toString();
-  });
+  const { client, received } = receivingClient(sidecar.port);
   client.write(`POST /pay HTTP/1.1\r\n${HOST}Content-Length: 1\r\n\r\nx`);
   const answer = await arrived;
 
@@ -89,24 +95,20 @@ test.each([
   setTimeout(answer, 100);
   await closed(client);
 
-  expect(statusesOf(received)).toEqual([200]);
-  expect(received).toContain("paid");
+  expect(statusesOf(received())).toEqual([200]);
+  expect(received()).toContain("paid");
 });
 
 test("a broken request after one that was answered is answered 400", async () => {
   await using backend = await startRawBackend();
   await using sidecar = await startSidecar(backend.url);
-  let received = "";
-  const client = connect(sidecar.port, "127.0.0.1");
-  client.on("data", (data) => {
-    received += data.toString();
-  });
+  const { client, received } = receivingClient(sidecar.port);
   client.write(`GET / HTTP/1.1\r\n${HOST}\r\n`);
-  await vi.waitFor(() => expect(received).toContain("\r\n\r\nok"));
+  await vi.waitFor(() => expect(received()).toContain("\r\n\r\nok"));
   client.end("garbage\r\n\r\n");
   await closed(client);
 
-  expect(statusesOf(received)).toEqual([200, 400]);
+  expect(statusesOf(received())).toEqual([200, 400]);
 });
 
 test("a client that sends requests without end and reads nothing is cut off", async () => {
@@ -171,18 +173,14 @@ test("nothing is handled behind a response that said it was the last", async () 
     request.on("end", () => response.end()).resume();
   });
   await using sidecar = await startSidecar(backend.url);
-  let received = "";
-  const client = connect(sidecar.port, "127.0.0.1");
-  client.on("data", (data) => {
-    received += data.toString();
-  });
+  const { client, received } = receivingClient(sidecar.port);
   client.write(`POST /up HTTP/1.1\r\n${HOST}Content-Length: 6\r\n\r\nabc`);
-  await vi.waitFor(() => expect(received).toContain("early"));
+  await vi.waitFor(() => expect(received()).toContain("early"));
 
   client.write(`defPOST /after HTTP/1.1\r\n${HOST}Content-Length: 0\r\n\r\n`);
   await closed(client);
 
-  expect(received).toMatch(/^connection: close\r$/im);
+  expect(received()).toMatch(/^connection: close\r$/im);
   expect(urls).toEqual(["/up"]);
 });
 
@@ -213,20 +211,15 @@ test("a broken body does not get an answer where another response is owed before
 test("a broken body cuts a response that has begun", async () => {
   await using backend = await startBackend((_request, response) => void response.write("begun"));
   await using sidecar = await startSidecar(backend.url);
-  let received = "";
-  const client = connect(sidecar.port, "127.0.0.1");
-  client.on("error", () => {});
-  client.on("data", (data) => {
-    received += data.toString();
-  });
+  const { client, received } = receivingClient(sidecar.port);
   client.write(`POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n`);
-  await vi.waitFor(() => expect(received).toContain("begun"));
+  await vi.waitFor(() => expect(received()).toContain("begun"));
 
   client.write("zz\r\n");
   await closed(client);
 
-  expect(statusesOf(received)).toEqual([200]);
-  expect(received).not.toContain("0\r\n\r\n");
+  expect(statusesOf(received())).toEqual([200]);
+  expect(received()).not.toContain("0\r\n\r\n");
 });
 
 test("an answer is read by a client that goes on sending its body", async () => {
@@ -235,17 +228,12 @@ test("an answer is read by a client that goes on sending its body", async () => 
   const half = Buffer.alloc(2_500_000);
 
   for (let round = 0; round < 10; round++) {
-    let received = "";
-    const client = connect(sidecar.port, "127.0.0.1");
-    client.on("error", () => {});
-    client.on("data", (data) => {
-      received += data.toString();
-    });
+    const { client, received } = receivingClient(sidecar.port);
     client.write(`POST /a/../b HTTP/1.1\r\n${HOST}Content-Length: 5000000\r\n\r\n`);
     client.write(half);
     client.write(half);
     await closed(client);
-    expect(statusesOf(received)).toEqual([400]);
+    expect(statusesOf(received())).toEqual([400]);
   }
 });
 
