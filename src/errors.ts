@@ -1,7 +1,16 @@
 /**
  * Every code that Countersign's own errors carry. A code is stable: programs may switch on it.
  */
-export type ErrorCode = "ERR_CONFIG" | "ERR_KEY" | "ERR_LISTEN" | "ERR_USAGE" | "ERR_DEMO" | RequestErrorCode;
+export type ErrorCode =
+  | "ERR_CONFIG"
+  | "ERR_KEY"
+  | "ERR_LISTEN"
+  | "ERR_USAGE"
+  | "ERR_DEMO"
+  | "ERR_TOKEN_REQUEST"
+  | "ERR_TOKEN_REFUSED"
+  | "ERR_IDENTITY_UNKNOWN"
+  | RequestErrorCode;
 
 /** The codes with which one request can be refused; each has its status in {@link statusByCode}. */
 export type RequestErrorCode = keyof typeof statusByCode;
@@ -12,7 +21,10 @@ export const statusByCode = Object.freeze({
   ERR_TARGET_INVALID: 400,
   ERR_TARGET_AMBIGUOUS: 400,
   ERR_HOST_INVALID: 400,
+  ERR_IDENTITY_REQUEST_REFUSED: 403,
+  ERR_AUDIENCE_NOT_ALLOWED: 403,
   ERR_NO_POLICY: 404,
+  ERR_ADMIN_PATH_UNKNOWN: 404,
   ERR_ISSUER_PATH_UNKNOWN: 404,
   ERR_METHOD_NOT_ALLOWED: 405,
   ERR_REQUEST_TIMEOUT: 408,
@@ -37,6 +49,17 @@ export class CountersignError extends Error {
     this.name = new.target.name;
     this.code = code;
   }
+}
+
+/** A caller's function that is told of something: where it throws, that is a warning of the process and nothing more. */
+export function shielded<T>(listener: (value: T) => void): (value: T) => void {
+  return (value) => {
+    try {
+      listener(value);
+    } catch (error) {
+      process.emitWarning(error instanceof Error ? error : String(error));
+    }
+  };
 }
 
 /** The one-line reason of anything thrown: its `code`, where it has one, and its message. */

@@ -1,12 +1,17 @@
 import type { AddressInfo } from "node:net";
+import { createAdminHandler } from "./admin/admin-endpoints.ts";
 import type { Config } from "./config/config.ts";
+import { keyNeedsOf } from "./config/key-needs.ts";
 import { isWildcard } from "./config/wildcard.ts";
+import { shielded } from "./errors.ts";
 import { createRequestHandler, type RequestFailure } from "./gateway/handle-request.ts";
 import { createIssuerEndpoints } from "./gateway/issuer-endpoints.ts";
 import { createListener, formatAddress, type ListenAddress } from "./gateway/listener.ts";
 import { createUpstream } from "./gateway/upstream.ts";
-import { createIssuer, type Issuer } from "./issuer/issuer.ts";
-import { openKeys } from "./issuer/key-source.ts";
+import { type Issuer, issuerOver } from "./issuer/issuer.ts";
+import type { IssuerKeys, KeyEvent } from "./issuer/keys/key-set.ts";
+import { openKeys } from "./issuer/keys/key-source.ts";
+import { createTokens } from "./issuer/tokens.ts";
 
 /** What {@link createSidecar} takes beside its configuration. */
 export interface SidecarOptions {
@@ -16,12 +21,16 @@ export interface SidecarOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Told of each request that failed for a reason that is not the client's. */
   readonly onFailure?: (failure: RequestFailure) => void;
+  /** Told of what becomes of the keys, and of what is wrong with them. */
+  readonly onKeyEvent?: (event: KeyEvent) => void;
 }
 
 /** A sidecar that accepts requests. */
 export interface RunningSidecar {
   /** The URL that clients use, such as `http://127.0.0.1:8080`. */
   readonly url: string;
+  /** The URL of the operators' listener; `undefined` where there is none. */
+  readonly adminUrl: string | undefined;
   readonly issuer: Issuer;
 }
 
@@ -40,42 +49,63 @@ export interface Sidecar {
 
 /** Puts a sidecar together from a checked configuration. Nothing is opened before `start`. */
 export function createSidecar(config: Config, options: SidecarOptions = {}): Sidecar {
-  const { now = Date.now, env = process.env, onFailure = () => {} } = options;
+  const { now = Date.now, env = process.env } = options;
+  const onFailure = shielded(options.onFailure ?? (() => {}));
+  const onEvent = shielded(options.onKeyEvent ?? (() => {}));
   const listener = createListener(config.timeouts);
+  const adminListener = config.admin && createListener(config.timeouts);
   const upstream = createUpstream(config.upstream);
+  let keys: IssuerKeys | undefined;
+
+  async function start(): Promise<RunningSidecar> {
+    keys = await openKeys(config.issuer.keys, { needs: keyNeedsOf(config), env, now, onEvent });
+    // Which port it is, and so the issuer's default URL, is known only once it is open.
+    const { port } = await listener.listen(config.listen);
+    const listenAuthority = reachableAuthority({ ...config.listen, port });
+    const url = issuerUrlOf(config, port);
+    const tokens = createTokens({ url, keys, now });
+    const issuer = issuerOver(url, keys, tokens, { ...config.issuer, identity: config.identity });
+    const adminUrl = await startAdmin(issuer);
+    listener.serve(
+      createRequestHandler({
+        tokens,
+        issuerEndpoints: createIssuerEndpoints(issuer, config.issuer.basePath),
+        policies: config.policies,
+        upstream,
+        preserveHost: config.upstream.preserveHost,
+        allowInPath: config.allowInPath,
+        publicUrl: config.publicUrl,
+        listenAuthority,
+        onFailure,
+      }),
+    );
+    return { url: `http://${listenAuthority}`, adminUrl, issuer };
+  }
+
+  async function startAdmin(issuer: Issuer): Promise<string | undefined> {
+    if (!config.admin || !adminListener) return undefined;
+    const { port } = await adminListener.listen(config.admin);
+    adminListener.serve(createAdminHandler({ issuer, host: config.admin.host }));
+    return `http://${reachableAuthority({ ...config.admin, port })}`;
+  }
+
+  async function close(): Promise<void> {
+    const drainMilliseconds = config.timeouts.drainSeconds * 1000;
+    await Promise.all([listener.close(drainMilliseconds), adminListener?.close(drainMilliseconds)]);
+    await upstream.destroy();
+    await keys?.close();
+  }
 
   return {
     async start() {
-      const keys = await openKeys(config.issuer.keys, config.issuer.algorithm, env);
-      // Which port it is, and so the issuer's default URL, is known only once it is open.
-      const { port } = await listener.listen(config.listen);
-      const listenAuthority = reachableAuthority({ ...config.listen, port });
-      const issuer = createIssuer({
-        url: issuerUrlOf(config, port),
-        keys,
-        jwksMaxAgeSeconds: config.issuer.jwksMaxAgeSeconds,
-        now,
-      });
-      listener.serve(
-        createRequestHandler({
-          issuer,
-          issuerEndpoints: createIssuerEndpoints(issuer, config.issuer.basePath),
-          policies: config.policies,
-          upstream,
-          preserveHost: config.upstream.preserveHost,
-          allowInPath: config.allowInPath,
-          publicUrl: config.publicUrl,
-          listenAuthority,
-          onFailure,
-        }),
-      );
-      return { url: `http://${listenAuthority}`, issuer };
+      try {
+        return await start();
+      } catch (error) {
+        await close();
+        throw error;
+      }
     },
-
-    async close() {
-      await listener.close(config.timeouts.drainSeconds * 1000);
-      await upstream.destroy();
-    },
+    close,
   };
 }
 

@@ -4,6 +4,7 @@ import { loadConfig } from "../config/load.ts";
 import { type ParsedConfig, parseConfig } from "../config/parse.ts";
 import { formatProblem, type Problem } from "../config/problems.ts";
 import { parseListenAddress, parseUpstreamUrl, type Reading } from "../config/values.ts";
+import { SIGNING_ALGORITHMS } from "../issuer/algorithms.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** The options of every command that reads the configuration. */
@@ -11,6 +12,7 @@ export interface ConfigurationFlags {
   readonly config?: string;
   readonly upstream?: string;
   readonly listen?: string;
+  readonly admin?: string;
 }
 
 /** `-c FILE` */
@@ -31,6 +33,19 @@ export function listenOption(): Option {
   );
 }
 
+/** `--admin ADDR` */
+export function adminOption(): Option {
+  return new Option(
+    "--admin <address>",
+    "where operators connect, such as 127.0.0.1:8081, or false; overrides the file",
+  );
+}
+
+/** `--algorithm ALG` */
+export function algorithmOption(description: string): Option {
+  return new Option("--algorithm <alg>", description).choices(SIGNING_ALGORITHMS);
+}
+
 const DEFAULT_FILE = "sidecar.yaml";
 
 /**
@@ -45,11 +60,11 @@ export async function readConfiguration(
   { upstreamIsEnough = false } = {},
 ): Promise<ParsedConfig> {
   checkFlags(flags);
-  const { upstream, listen } = flags;
+  const { upstream, listen, admin } = flags;
   const file = fileOf(flags);
-  if (file !== undefined) return loadConfig({ file, upstream, listen });
+  if (file !== undefined) return loadConfig({ file, upstream, listen, admin });
   if (upstreamIsEnough && upstream !== undefined)
-    return parseConfig("", { file: DEFAULT_FILE, baseDirectory: process.cwd(), upstream, listen });
+    return parseConfig("", { file: DEFAULT_FILE, baseDirectory: process.cwd(), upstream, listen, admin });
   const remedy = upstreamIsEnough
     ? "name the backend with --upstream URL, or a configuration with -c FILE"
     : "name the configuration with -c FILE";
@@ -66,9 +81,10 @@ function fileOf({ config }: ConfigurationFlags): string | undefined {
  *
  * @throws {UsageError} ERR_USAGE when one has no sensible value
  */
-export function checkFlags({ upstream, listen }: ConfigurationFlags): void {
+export function checkFlags({ upstream, listen, admin }: ConfigurationFlags): void {
   checkFlag("--upstream", upstream, parseUpstreamUrl);
   checkFlag("--listen", listen, parseListenAddress);
+  if (admin !== "false") checkFlag("--admin", admin, parseListenAddress);
 }
 
 function checkFlag(name: string, value: string | undefined, read: (value: string) => Reading<unknown>): void {

@@ -1,15 +1,24 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { Config } from "../config/config.ts";
-import { DURATION_EXPECTED, parseDuration } from "../config/duration.ts";
+import { keyNeedsOf } from "../config/key-needs.ts";
 import type { ParsedConfig } from "../config/parse.ts";
 import { ConfigError, nearest } from "../config/problems.ts";
+import { DURATION_EXPECTED, parseDuration } from "../duration.ts";
+import type { SigningAlgorithm } from "../issuer/algorithms.ts";
 import type { Claims, JsonValue, TokenRequest } from "../issuer/claims-set.ts";
-import { createIssuer } from "../issuer/issuer.ts";
-import { openKeys } from "../issuer/key-source.ts";
-import { KeyError } from "../issuer/signing-key.ts";
+import { type Issuer, issuerOver } from "../issuer/issuer.ts";
+import { KeyError } from "../issuer/keys/key-error.ts";
+import { openKeys } from "../issuer/keys/key-source.ts";
+import { createTokens, type Tokens } from "../issuer/tokens.ts";
 import type { TokenSettings } from "../policy/policy.ts";
 import { issuerUrlOf } from "../sidecar.ts";
-import { type ConfigurationFlags, configOption, printWarnings, readConfiguration } from "./configuration.ts";
+import {
+  algorithmOption,
+  type ConfigurationFlags,
+  configOption,
+  printWarnings,
+  readConfiguration,
+} from "./configuration.ts";
 import { UsageError } from "./usage-error.ts";
 
 interface MintFlags extends ConfigurationFlags {
@@ -18,6 +27,10 @@ interface MintFlags extends ConfigurationFlags {
   readonly audience?: string[];
   readonly expiresIn?: string;
   readonly claim?: string[];
+  readonly algorithm?: SigningAlgorithm;
+  readonly notBefore?: true;
+  readonly tokenId?: true;
+  readonly identity?: true;
   readonly json?: true;
 }
 
@@ -35,11 +48,29 @@ export function addMintCommand(program: Command): Command {
     .option("--audience <aud...>", "the aud claim (default: the configured one, if any)")
     .option("--expires-in <duration>", "such as 5m or 300s (default: the policy's, else issuer.expiresIn)")
     .option("--claim <name=value...>", "a further claim; a value that is JSON is taken as such")
+    .addOption(algorithmOption("the signing algorithm (default: the configured one)"))
+    .option("--not-before", "add the claim nbf")
+    .option("--token-id", "add the claim jti, a unique id")
+    .addOption(
+      new Option("--identity", "an ID token of this deployment, as the admin listener gives").conflicts([
+        "policy",
+        "subject",
+        "expiresIn",
+        "claim",
+        "algorithm",
+        "notBefore",
+        "tokenId",
+      ]),
+    )
     .option("--json", "print the token, its header and its claims as JSON")
     .action(async (flags: MintFlags) => {
       const parsed = await readConfiguration(flags);
       printWarnings(parsed.warnings);
-      const token = await sign(requestOf(flags, parsed.config), parsed);
+      const token = await withIssuer(parsed, ({ issuer, tokens }) =>
+        flags.identity
+          ? issuer.getIdToken({ audience: onlyAudience(flags) })
+          : tokens.tokenFor(requestOf(flags, parsed.config)),
+      );
       console.log(flags.json ? JSON.stringify({ token, ...decode(token) }, undefined, 2) : token);
     });
 }
@@ -59,7 +90,16 @@ function requestOf(flags: MintFlags, config: Config): TokenRequest {
     audience: audience ?? settings.audience,
     lifetimeSeconds: flags.expiresIn === undefined ? settings.lifetimeSeconds : lifetimeOf(flags.expiresIn),
     additionalClaims: { ...settings.additionalClaims, ...claimsOf(flags.claim ?? []) },
+    algorithm: flags.algorithm ?? settings.algorithm,
+    notBefore: flags.notBefore ?? settings.notBefore,
+    tokenId: flags.tokenId ?? settings.tokenId,
+    purpose: "token",
   };
+}
+
+function onlyAudience({ audience = [] }: MintFlags): string | undefined {
+  if (audience.length > 1) throw new UsageError("--audience: an ID token has one audience");
+  return audience[0];
 }
 
 function checkNotEmpty(flag: string, ...values: (string | undefined)[]): void {
@@ -108,8 +148,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   aud: "use --audience",
   exp: "use --expires-in",
   iat: "it is the time of signing",
-  nbf: "set token.notBefore in the configuration",
-  jti: "set token.tokenId in the configuration",
+  nbf: "use --not-before",
+  jti: "use --token-id",
 };
 
 function jsonOrText(name: string, text: string): JsonValue {
@@ -127,20 +167,37 @@ function jsonOrText(name: string, text: string): JsonValue {
   }
 }
 
-async function sign(request: TokenRequest, { file, config, positionOf }: ParsedConfig): Promise<string> {
-  const { keys: source, algorithm, jwksMaxAgeSeconds, url } = config.issuer;
+/** Opens the issuer that the configuration describes, as it is on disk. */
+async function withIssuer(
+  { file, config, positionOf }: ParsedConfig,
+  use: (opened: { issuer: Issuer; tokens: Tokens }) => string | Promise<string>,
+): Promise<string> {
+  const { keys: source, url: configuredUrl } = config.issuer;
   if (source.kind === "ephemeral")
     throw new KeyError(
       "issuer.keys.ephemeral",
-      "the key is in the memory of the running sidecar alone; use a directory or env to mint",
+      "the key is in the memory of the running sidecar alone; use a directory, files or env to mint",
     );
-  if (url === undefined && config.listen.port === 0) {
+  if (configuredUrl === undefined && config.listen.port === 0) {
     const message =
       "the issuer's URL is not known before the sidecar runs; set issuer.url, or a port other than 0";
     throw new ConfigError([{ file, position: positionOf(["listen"]), key: "listen", message }]);
   }
-  const keys = await openKeys(source, algorithm, process.env);
-  return createIssuer({ url: issuerUrlOf(config), keys, jwksMaxAgeSeconds }).signJwt(request);
+  const now = Date.now;
+  const keys = await openKeys(source, {
+    needs: keyNeedsOf(config),
+    env: process.env,
+    now,
+    onEvent: () => {},
+  });
+  try {
+    const url = issuerUrlOf(config);
+    const tokens = createTokens({ url, keys, now });
+    const issuer = issuerOver(url, keys, tokens, { ...config.issuer, identity: config.identity });
+    return await use({ issuer, tokens });
+  } finally {
+    await keys.close();
+  }
 }
 
 function decode(token: string): { header: unknown; claims: unknown } {

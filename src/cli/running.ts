@@ -1,26 +1,60 @@
 import type { Config } from "../config/config.ts";
+import { keyNeedsOf } from "../config/key-needs.ts";
 import { isWildcard } from "../config/wildcard.ts";
 import type { RequestFailure } from "../gateway/handle-request.ts";
+import type { KeyEvent } from "../issuer/keys/key-set.ts";
+import type { KeySource } from "../issuer/keys/key-source.ts";
 import { createSidecar, type RunningSidecar, type Sidecar } from "../sidecar.ts";
 
-/** Starts a sidecar that tells of failed requests on standard error. */
+/** Starts a sidecar that tells of failed requests, and of its keys, on standard error. */
 export async function startSidecar(config: Config): Promise<{ sidecar: Sidecar; running: RunningSidecar }> {
-  const sidecar = createSidecar(config, { onFailure: printFailure });
+  const sidecar = createSidecar(config, { onFailure: printFailure, onKeyEvent: printKeyEvent });
   return { sidecar, running: await sidecar.start() };
 }
 
 /** Says what runs where. */
-export function describeRunning(config: Config, { url, issuer }: RunningSidecar): string {
-  const [key] = issuer.jwks().keys;
-  const { keys } = config.issuer;
-  const place = { directory: "in ", env: "from $", ephemeral: "in memory" }[keys.kind];
-  const name = keys.kind === "directory" ? keys.directory : keys.kind === "env" ? keys.variable : "";
+export function describeRunning(config: Config, { url, adminUrl, issuer }: RunningSidecar): string {
+  const { keys } = issuer.jwks();
+  const algorithms = new Set(keyNeedsOf(config).map(({ algorithm }) => algorithm));
   return [
     `listening on  ${url}${isWildcard(config.listen) ? " (and on every other address of this machine)" : ""}`,
     `forwarding to ${config.upstream.origin}`,
     `issuer        ${issuer.url}`,
-    `signing with  ${key?.alg}, key ${key?.kid} ${place}${name}`,
+    // Of each algorithm the key that signs is first.
+    ...[...algorithms].map((algorithm) => {
+      const kid = keys.find(({ alg }) => alg === algorithm)?.kid;
+      return `signing with  ${algorithm}, key ${kid} ${describeSource(config.issuer.keys)}`;
+    }),
+    ...(adminUrl === undefined ? [] : [`operators     ${adminUrl}`]),
   ].join("\n");
+}
+
+function describeSource(source: KeySource): string {
+  if (source.kind === "directory") return `in ${source.directory}`;
+  if (source.kind === "files") return `from ${source.files.join(", ")}`;
+  return source.kind === "env" ? `from $${source.variable}` : "in memory";
+}
+
+function printKeyEvent(event: KeyEvent): void {
+  console.error(`${new Date().toISOString()} ${describeKeyEvent(event)}`);
+}
+
+/** What happened to the keys, in a line. */
+export function describeKeyEvent(event: KeyEvent): string {
+  if (event.kind === "problem")
+    return `ERR_KEY the keys cannot be read or written, and those in memory go on: ${escapeControls(event.message)}`;
+  if (event.kind === "recovered") return "the keys can be read and written again";
+  if (event.kind === "warning") return `warning: ${event.message}`;
+  const { algorithm, kid, until } = event;
+  const time = until === undefined ? undefined : new Date(until).toISOString();
+  return `${algorithm} key ${kid} ${
+    {
+      pending: time ? `is published, and signs from ${time}` : "is published, and will sign",
+      active: "signs from now on",
+      retiring: `signs no more, and is published until ${time}`,
+      gone: "is gone",
+    }[event.state]
+  }`;
 }
 
 function printFailure({ code, detail, requestId, cause }: RequestFailure): void {
@@ -31,13 +65,16 @@ function printFailure({ code, detail, requestId, cause }: RequestFailure): void 
 
 /** What a peer sent must not forge a line of the log, nor steer the terminal that shows it. */
 export function escapeControls(text: string): string {
-  // JSON leaves DEL, the C1 controls and the Unicode line ends as they are.
-  return JSON.stringify(text)
-    .slice(1, -1)
-    .replaceAll(
-      /[\x7f-\x9f\u2028\u2029]/g,
-      (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`,
-    );
+  return printableJson(text).slice(1, -1);
+}
+
+/** JSON in which no control character is left as it is. */
+export function printableJson(value: unknown, indentation?: number): string {
+  // JSON leaves DEL, the C1 controls, and what ends a line or turns its direction in Unicode as they are.
+  return JSON.stringify(value, undefined, indentation).replaceAll(
+    /[\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g,
+    (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 /** Waits for SIGTERM or SIGINT, then closes; the same signal once more ends the process at once. */

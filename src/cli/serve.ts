@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import {
+  adminOption,
   type ConfigurationFlags,
   configOption,
   listenOption,
@@ -20,6 +21,7 @@ export function addServeCommand(program: Command): Command {
     .addOption(configOption())
     .addOption(upstreamOption())
     .addOption(listenOption())
+    .addOption(adminOption())
     .action(async (flags: ConfigurationFlags) => {
       const { config, warnings } = await readConfiguration(flags, { upstreamIsEnough: true });
       printWarnings(warnings);

@@ -1,7 +1,8 @@
 import type { Command } from "commander";
+import { keyNeedsOf } from "../config/key-needs.ts";
 import { ConfigError, formatProblem, type Problem } from "../config/problems.ts";
-import { readKeys } from "../issuer/key-source.ts";
-import { KeyError } from "../issuer/signing-key.ts";
+import { KeyError } from "../issuer/keys/key-error.ts";
+import { readKeys } from "../issuer/keys/key-source.ts";
 import { type ConfigurationFlags, configOption, printWarnings, readConfiguration } from "./configuration.ts";
 
 /** `countersign validate`: every problem of the configuration, each with its line. */
@@ -37,7 +38,8 @@ async function check(flags: ConfigurationFlags): Promise<Findings> {
   try {
     const { config, warnings, file, positionOf } = await readConfiguration(flags);
     const problems: Problem[] = [];
-    await readKeys(config.issuer.keys, config.issuer.algorithm, process.env).catch((error: unknown) => {
+    const options = { needs: keyNeedsOf(config), env: process.env, now: Date.now };
+    await readKeys(config.issuer.keys, options).catch((error: unknown) => {
       if (!(error instanceof KeyError)) throw error;
       const position = positionOf(["issuer", "keys"]);
       problems.push({ file, position, key: "issuer.keys", message: error.message });

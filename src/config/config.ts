@@ -2,12 +2,15 @@ import type { ListenAddress, ListenerTimeouts } from "../gateway/listener.ts";
 import type { Ambiguity } from "../gateway/target.ts";
 import type { UpstreamOptions } from "../gateway/upstream.ts";
 import type { SigningAlgorithm } from "../issuer/algorithms.ts";
-import type { KeySource } from "../issuer/key-source.ts";
+import type { Identity } from "../issuer/issuer.ts";
+import type { KeySource } from "../issuer/keys/key-source.ts";
 import type { Policy, TokenSettings } from "../policy/policy.ts";
 
 /** A whole configuration: checked, complete with every default, and frozen. Durations are in seconds. */
 export interface Config {
   readonly listen: ListenAddress;
+  /** The operators' listener; `undefined`: there is none. */
+  readonly admin: ListenAddress | undefined;
   readonly upstream: UpstreamOptions;
   /** Scheme, authority and path prefix without a slash at the end. */
   readonly publicUrl: string | undefined;
@@ -23,6 +26,7 @@ export interface Config {
     readonly jwksMaxAgeSeconds: number;
     readonly keys: KeySource;
   };
+  readonly identity: Identity | undefined;
   /** The settings that policies start from. */
   readonly token: TokenSettings;
   /** In order; the first match wins. */

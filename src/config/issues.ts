@@ -3,17 +3,21 @@ import type { KeyPath, SourceDocument } from "./document.ts";
 import { formatKey, type Problem } from "./problems.ts";
 import { MESSAGE_SEPARATOR } from "./section.ts";
 
-/** Makes zod's issues into problems with places. */
+/**
+ * Makes zod's issues into problems with places.
+ *
+ * @param document `undefined` where what was checked did not come from a text
+ */
 export function problemsOf(
   issues: readonly z.core.$ZodIssue[],
-  document: SourceDocument,
+  document: Pick<SourceDocument, "positionOf" | "positionOfKey"> | undefined,
   file: string,
 ): Problem[] {
   return issues
     .flatMap((issue) => flatten(issue, []))
     .map(({ path, message, isAboutKey }) => ({
       file,
-      position: isAboutKey ? document.positionOfKey(path) : document.positionOf(path),
+      position: isAboutKey ? document?.positionOfKey(path) : document?.positionOf(path),
       key: formatKey(path),
       message,
     }));
@@ -46,7 +50,10 @@ function flatten(issue: z.core.$ZodIssue, parent: KeyPath): FlatIssue[] {
 }
 
 function isOfAnotherType(issue: z.core.$ZodIssue): boolean {
-  return issue.path.length === 0 && (issue.code === "invalid_type" || issue.code === "invalid_value");
+  if (issue.path.length > 0) return false;
+  // A form that has forms itself: none of them was meant.
+  if (issue.code === "invalid_union") return issue.errors.every((branch) => branch.some(isOfAnotherType));
+  return issue.code === "invalid_type" || issue.code === "invalid_value";
 }
 
 function isMissing(issue: z.core.$ZodIssue): boolean {

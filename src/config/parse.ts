@@ -1,9 +1,10 @@
-import { dirname, resolve } from "node:path";
+import { dirname } from "node:path";
+import type { ListenAddress } from "../gateway/listener.ts";
 import type { Claims, JsonValue } from "../issuer/claims-set.ts";
-import type { KeySource } from "../issuer/key-source.ts";
 import type { Policy, TokenSettings } from "../policy/policy.ts";
 import type { Config } from "./config.ts";
 import { readDocument } from "./document.ts";
+import { identityOf, keySourceOf } from "./issuer-settings.ts";
 import { problemsOf } from "./issues.ts";
 import { ConfigError, formatKey, type Position, type Problem } from "./problems.ts";
 import { type SidecarFile, sidecarSchema, type TokenSection } from "./schema.ts";
@@ -21,6 +22,8 @@ export interface ParseOptions {
   readonly upstream?: string | undefined;
   /** Takes the place of `listen` (or of its `address`) in the file. */
   readonly listen?: string | undefined;
+  /** Takes the place of `admin` (or of its `address`) in the file; "false" is no listener. */
+  readonly admin?: string | undefined;
 }
 
 /** A configuration, and what is doubtful about it. */
@@ -56,17 +59,20 @@ export function parseConfig(text: string, options: ParseOptions): ParsedConfig {
   const { positionOf } = document;
   const warnings = warningsOf(config, checked.data).map(({ path, message }): Problem => {
     if (path[0] === "listen" && options.listen !== undefined) return { file: "--listen", key: "", message };
+    if (path[0] === "admin" && options.admin !== undefined) return { file: "--admin", key: "", message };
     return { file, position: positionOf(path), key: formatKey(path), message };
   });
   return { file, config, warnings, positionOf };
 }
 
-function withOverrides(value: unknown, { upstream, listen }: ParseOptions): unknown {
+function withOverrides(value: unknown, { upstream, listen, admin }: ParseOptions): unknown {
   const top = value ?? {};
   if (typeof top !== "object" || Array.isArray(top)) return top;
   const overridden: Record<string, unknown> = { ...top };
   if (upstream !== undefined) overridden.upstream = replaceIn(overridden.upstream, "url", upstream);
   if (listen !== undefined) overridden.listen = replaceIn(overridden.listen, "address", listen);
+  if (admin !== undefined)
+    overridden.admin = admin === "false" ? false : replaceIn(overridden.admin, "address", admin);
   return overridden;
 }
 
@@ -82,11 +88,12 @@ function byPlace(a: Problem, b: Problem): number {
 }
 
 function configOf(file: SidecarFile, baseDirectory: string): Config {
-  const token = mergeToken(TOKEN_DEFAULTS, file.token);
+  const token = mergeToken({ ...TOKEN_DEFAULTS, algorithm: file.issuer.algorithm }, file.token);
   const { upstream } = file;
   const { connect, headers, body } = upstream.timeouts;
   return {
-    listen: "address" in file.listen ? file.listen.address : file.listen,
+    listen: addressOf(file.listen),
+    admin: adminOf(file),
     upstream: {
       origin: upstream.url,
       preserveHost: upstream.preserveHost,
@@ -107,8 +114,9 @@ function configOf(file: SidecarFile, baseDirectory: string): Config {
       algorithm: file.issuer.algorithm,
       expiresInSeconds: file.issuer.expiresIn,
       jwksMaxAgeSeconds: file.issuer.jwksMaxAge,
-      keys: keySourceOf(file.issuer.keys, baseDirectory),
+      keys: keySourceOf(file.issuer, baseDirectory),
     },
+    identity: file.identity && identityOf(file.identity),
     token,
     policies: (file.policies ?? [{ name: "default", match: {} }]).map(
       (policy): Policy => ({
@@ -120,7 +128,18 @@ function configOf(file: SidecarFile, baseDirectory: string): Config {
   };
 }
 
-const TOKEN_DEFAULTS: TokenSettings = {
+const DEFAULT_ADMIN: ListenAddress = { host: "127.0.0.1", port: 8081 };
+
+function addressOf(listen: SidecarFile["listen"]): ListenAddress {
+  return "address" in listen ? listen.address : listen;
+}
+
+function adminOf({ admin, identity }: SidecarFile): ListenAddress | undefined {
+  if (admin === undefined) return identity && DEFAULT_ADMIN;
+  return admin === false ? undefined : addressOf(admin);
+}
+
+const TOKEN_DEFAULTS: Omit<TokenSettings, "algorithm"> = {
   subject: "api-gateway",
   audience: undefined,
   lifetimeSeconds: 300,
@@ -129,6 +148,7 @@ const TOKEN_DEFAULTS: TokenSettings = {
   additionalClaims: {},
   notBefore: false,
   tokenId: false,
+  reuse: true,
 };
 
 function mergeToken(inherited: TokenSettings, own: TokenSection): TokenSettings {
@@ -141,17 +161,14 @@ function mergeToken(inherited: TokenSettings, own: TokenSection): TokenSettings 
     additionalClaims: mergeClaims(inherited.additionalClaims, own.additionalClaims),
     notBefore: own.notBefore ?? inherited.notBefore,
     tokenId: own.tokenId ?? inherited.tokenId,
+    reuse: own.reuse ?? inherited.reuse,
+    algorithm: own.algorithm ?? inherited.algorithm,
   };
 }
 
 function mergeClaims(inherited: Claims, own: Record<string, JsonValue> = {}): Claims {
   const merged = Object.entries({ ...inherited, ...own });
   return Object.fromEntries(merged.filter(([, value]) => value !== null));
-}
-
-function keySourceOf({ directory, env }: SidecarFile["issuer"]["keys"], baseDirectory: string): KeySource {
-  if (directory !== undefined) return { kind: "directory", directory: resolve(baseDirectory, directory) };
-  return env !== undefined ? { kind: "env", variable: env } : { kind: "ephemeral" };
 }
 
 function deepFreeze<T>(value: T): T {

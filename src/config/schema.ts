@@ -5,11 +5,10 @@
 
 import { z } from "zod";
 import { AMBIGUITIES } from "../gateway/target.ts";
-import { SIGNING_ALGORITHMS } from "../issuer/algorithms.ts";
 import { REMEDY_BY_RESERVED_CLAIM } from "../issuer/claims-set.ts";
+import { algorithm, identitySection, issuerSection } from "./issuer-section.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
 import {
-  basePath,
   baseUrl,
   duration,
   flag,
@@ -24,7 +23,6 @@ import {
   timeout,
   tokenPrefix,
   upstreamUrl,
-  variableName,
   word,
 } from "./values.ts";
 
@@ -60,44 +58,6 @@ const upstream = z.union([upstreamUrl.transform((url) => upstreamSection.parse({
   error: 'expected a URL such as "http://127.0.0.1:9000", or a map with the key url',
 });
 
-const algorithm = word(SIGNING_ALGORITHMS, (value) =>
-  /^HS\d+$/i.test(value)
-    ? "an HS algorithm signs with a shared secret, which a JWK Set cannot publish"
-    : value === "none"
-      ? "a token without a signature proves nothing"
-      : undefined,
-);
-
-const keys = section(
-  {
-    directory: nonEmptyString
-      .describe("A directory of managed keys; the one that is needed is generated on first start.")
-      .optional(),
-    env: variableName.describe("An environment variable that holds one private key, PEM or JWK.").optional(),
-    ephemeral: z.literal(true, { error: "expected true" }).describe("A key in memory only.").optional(),
-  },
-  ["rotateEvery", "files", "redis", "pkcs11"],
-).superRefine((value, context) => {
-  const given = Object.values(value).filter((setting) => setting !== undefined);
-  // Where none is given, a key that is misspelt or not supported yet is the one that was meant.
-  if (given.length > 1 || (given.length === 0 && context.issues.length === 0))
-    context.addIssue({
-      code: "custom",
-      message: "expected exactly one of the keys directory, env and ephemeral",
-    });
-}, EVEN_WITH_PROBLEMS_INSIDE);
-
-const issuer = section({
-  url: baseUrl.describe("The iss of every token. Default: the listener's own URL and basePath.").optional(),
-  basePath: basePath
-    .default("/__issuer")
-    .describe("The path of the issuer's endpoints: answered here, never forwarded."),
-  algorithm: algorithm.default("EdDSA").describe("The algorithm that tokens are signed with."),
-  expiresIn: duration.default(3600).describe("The lifetime of tokens that no policy shapes."),
-  jwksMaxAge: duration.default(300).describe("How long verifiers may keep the JWK Set."),
-  keys: keys.prefault({ directory: "./keys" }).describe("Where the signing key comes from."),
-});
-
 const additionalClaims = z
   .record(z.string(), jsonValue, { error: expectedCollection("a map of claims") })
   .superRefine((claims, context) => {
@@ -123,9 +83,15 @@ const tokenShape = {
     .describe("Claims that are merged into the token. A claim set to null is left out.")
     .optional(),
   notBefore: flag.describe("Adds nbf. Default: false.").optional(),
-  tokenId: flag.describe("Adds a unique jti. Default: false.").optional(),
+  tokenId: flag.describe("Adds a unique jti, and so makes every token anew. Default: false.").optional(),
+  reuse: flag
+    .describe("Sends a token again for the same claims, while half its life is left. Default: true.")
+    .optional(),
+  algorithm: algorithm
+    .describe("The algorithm that the token is signed with. Default: issuer.algorithm.")
+    .optional(),
 };
-const token = section(tokenShape, ["reuse", "algorithm"]);
+const token = section(tokenShape);
 
 /** What `token` says, at the top of the file or in a policy. */
 export type TokenSection = z.output<typeof token>;
@@ -177,6 +143,14 @@ const policies = z
 export const sidecarSchema = section(
   {
     listen: listen.default({ host: "127.0.0.1", port: 8080 }).describe("Where clients connect."),
+    admin: z
+      .union([z.literal(false), listen], {
+        error: 'expected an address such as "127.0.0.1:8081", or false for none',
+      })
+      .describe(
+        "Where operators and local programs connect. Default: 127.0.0.1:8081 where identity is set, else none.",
+      )
+      .optional(),
     upstream: upstream.describe("The backend that requests are forwarded to."),
     publicUrl: baseUrl
       .describe("What request URLs are built from. Default: the request's own scheme and host.")
@@ -195,23 +169,16 @@ export const sidecarSchema = section(
     })
       .prefault({})
       .describe("How long clients may take."),
-    issuer: issuer.prefault({}).describe("Who signs the tokens."),
+    issuer: issuerSection.prefault({}).describe("Who signs the tokens."),
+    identity: identitySection
+      .describe("ID tokens that say which deployment this is, for programs beside it.")
+      .optional(),
     token: token.prefault({}).describe("Defaults for the token of every policy."),
     policies: policies
       .describe("In order, the first match wins; no match is 404. Default: one that matches all.")
       .optional(),
   },
-  [
-    "admin",
-    "trustedProxies",
-    "limits",
-    "workers",
-    "identity",
-    "tokenEndpoint",
-    "log",
-    "authenticators",
-    "authenticate",
-  ],
+  ["trustedProxies", "limits", "workers", "tokenEndpoint", "log", "authenticators", "authenticate"],
 );
 
 /** What {@link sidecarSchema} makes of a file. */

@@ -5,11 +5,11 @@
 
 import { isIP } from "node:net";
 import { z } from "zod";
+import { DURATION_EXPECTED, parseDuration } from "../duration.ts";
 import { canonicalFieldName } from "../gateway/fields.ts";
 import type { ListenAddress } from "../gateway/listener.ts";
 import type { JsonValue } from "../issuer/claims-set.ts";
 import { compilePathPattern, type PathPattern } from "../policy/path-pattern.ts";
-import { DURATION_EXPECTED, parseDuration } from "./duration.ts";
 import { nearest } from "./problems.ts";
 
 /** What a reading function answers: the value, or what was expected instead. */

@@ -1,6 +1,9 @@
+import type { ListenAddress } from "../gateway/listener.ts";
+import { pendingSecondsOf, retiringSecondsOf } from "../issuer/keys/ring.ts";
 import type { Policy } from "../policy/policy.ts";
 import type { Config } from "./config.ts";
 import type { KeyPath } from "./document.ts";
+import { keyNeedsOf } from "./key-needs.ts";
 import type { SidecarFile, TokenSection } from "./schema.ts";
 import { isWildcard } from "./wildcard.ts";
 
@@ -19,6 +22,8 @@ export function warningsOf(config: Config, file: SidecarFile): Warning[] {
   return [
     ...aboutIssuerClaims(file),
     ...aboutKeys(config),
+    ...aboutReuse(file),
+    ...aboutAdmin(config),
     ...aboutIssuerUrl(config),
     ...aboutPolicies(config),
   ];
@@ -40,11 +45,47 @@ function overridesIssuer(token: TokenSection | "none" | undefined): boolean {
   return typeof token === "object" && (token.additionalClaims?.iss ?? null) !== null;
 }
 
-function aboutKeys({ issuer }: Config): Warning[] {
-  if (issuer.keys.kind !== "ephemeral") return [];
+function aboutKeys(config: Config): Warning[] {
+  const { keys } = config.issuer;
+  if (keys.kind === "ephemeral") {
+    const message =
+      "the signing key is lost at every restart, and backends refuse tokens until they fetch the new one; use a directory in production";
+    return [{ path: ["issuer", "keys", "ephemeral"], message }];
+  }
+  if (keys.kind !== "directory" || keys.rotation.everySeconds === undefined) return [];
+  const longest = Math.max(...keyNeedsOf(config).map(({ longestLifetimeSeconds }) => longestLifetimeSeconds));
+  const publishedSeconds = pendingSecondsOf(keys.rotation) + retiringSecondsOf(longest);
+  const count = 1 + Math.ceil(publishedSeconds / keys.rotation.everySeconds);
+  if (count <= MANY_KEYS) return [];
+  const message = `about ${count} keys of an algorithm are published at once, because each is kept until its longest token (${longest} s) has ended; rotate less often, or shorten the tokens`;
+  return [{ path: ["issuer", "keys", "rotateEvery"], message }];
+}
+
+/** A JWK Set that verifiers read again and again should stay small. */
+const MANY_KEYS = 8;
+
+function aboutReuse({ token, policies = [] }: SidecarFile): Warning[] {
+  const message = "has no effect: tokenId gives every token an id of its own, so none is used again";
+  const contradicts = (section: TokenSection | "none" | undefined) =>
+    typeof section === "object" && section.reuse === true && section.tokenId === true;
+  return [
+    { path: ["token", "reuse"], section: token },
+    ...policies.map((policy, index) => ({
+      path: ["policies", index, "token", "reuse"],
+      section: policy.token,
+    })),
+  ].flatMap(({ path, section }) => (contradicts(section) ? [{ path, message }] : []));
+}
+
+function aboutAdmin({ admin, identity }: Config): Warning[] {
+  if (!admin || !identity || isLoopback(admin)) return [];
   const message =
-    "the signing key is lost at every restart, and backends refuse tokens until they fetch the new one; use a directory in production";
-  return [{ path: ["issuer", "keys", "ephemeral"], message }];
+    "the admin listener can be reached from other machines, and whoever reaches it gets ID tokens of this deployment; listen on 127.0.0.1 unless a firewall is in front";
+  return [{ path: ["admin"], message }];
+}
+
+function isLoopback({ host }: ListenAddress): boolean {
+  return host !== undefined && (host === "localhost" || host === "::1" || host.startsWith("127."));
 }
 
 function aboutIssuerUrl({ issuer: { url, basePath }, listen }: Config): Warning[] {

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { reasonOf } from "../errors.ts";
-import type { Issuer } from "../issuer/issuer.ts";
+import type { Tokens } from "../issuer/tokens.ts";
 import { matchPolicy } from "../policy/match.ts";
 import type { Policy, TokenSettings } from "../policy/policy.ts";
 import { tokenRequestOf } from "../policy/token-request.ts";
@@ -9,14 +9,15 @@ import { sendContinue } from "./client-response.ts";
 import { canonicalFieldName, upstreamRequestFields } from "./fields.ts";
 import { hostOf, parseHost } from "./host.ts";
 import type { IssuerEndpoints } from "./issuer-endpoints.ts";
-import { framingProblemOf, hasBody } from "./message-body.ts";
+import { hasBody } from "./message-body.ts";
 import { answerProblem, type Refusal, type RequestProblem } from "./problem.ts";
+import { formProblemOf } from "./request-form.ts";
 import { type Ambiguity, parseTarget } from "./target.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** What a request meets on its way. */
 export interface RequestPathOptions {
-  readonly issuer: Issuer;
+  readonly tokens: Tokens;
   readonly issuerEndpoints: IssuerEndpoints;
   readonly policies: readonly Policy[];
   readonly upstream: Upstream;
@@ -40,14 +41,12 @@ export interface RequestFailure extends RequestProblem {
 /** Answers one request, in whatever way; it never throws. */
 export type RequestHandler = (clientRequest: IncomingMessage, clientResponse: ServerResponse) => void;
 
-/** More lines than this and the request is refused: what comes after a parser's limit would go unseen. */
-const MAX_FIELD_LINES = 200;
 /** Longer than most servers' limit for one field line. */
 const MAX_TOKEN_BYTES = 8192;
 
 /** Creates the function that takes each request through the stages, in order. */
 export function createRequestHandler(options: RequestPathOptions): RequestHandler {
-  const { issuer, issuerEndpoints, policies, upstream, preserveHost, allowInPath, onFailure } = options;
+  const { tokens, issuerEndpoints, policies, upstream, preserveHost, allowInPath, onFailure } = options;
   const tokenFieldNames = new Set(
     policies.flatMap(({ token }) => (token === "none" ? [] : [canonicalFieldName(token.headerName)])),
   );
@@ -59,26 +58,22 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
       refuse({ code, detail });
       onFailure({ code, detail, requestId, cause });
     };
-    handleRequest(clientRequest, clientResponse, { requestId, refuse, fail }).catch((error: unknown) =>
-      fail({ code: "ERR_INTERNAL", detail: "this sidecar failed; its log says why" }, reasonOf(error)),
-    );
+    const failInside = (error: unknown) =>
+      fail({ code: "ERR_INTERNAL", detail: "this sidecar failed; its log says why" }, reasonOf(error));
+    try {
+      handleRequest(clientRequest, clientResponse, { requestId, refuse, fail, failInside });
+    } catch (error) {
+      failInside(error);
+    }
   };
 
-  async function handleRequest(
-    clientRequest: IncomingMessage,
-    clientResponse: ServerResponse,
-    answers: Answers,
-  ) {
-    const { requestId, refuse, fail } = answers;
+  function handleRequest(clientRequest: IncomingMessage, clientResponse: ServerResponse, answers: Answers) {
+    const { requestId, refuse, fail, failInside } = answers;
     const { rawHeaders, method = "", url = "", httpVersion } = clientRequest;
 
-    // Framing that Node.js lets through.
-    if (httpVersion !== "1.1" && httpVersion !== "1.0")
-      return refuse({ code: "ERR_HTTP_VERSION", detail: "this port speaks HTTP/1.1 and HTTP/1.0" });
-    if (rawHeaders.length > MAX_FIELD_LINES * 2)
-      return refuse({ code: "ERR_FIELDS_TOO_LARGE", detail: `more than ${MAX_FIELD_LINES} field lines` });
-    const framingProblem = framingProblemOf(clientRequest);
-    if (framingProblem) return refuse({ code: "ERR_REQUEST_MALFORMED", detail: framingProblem });
+    // A form that Node.js lets through.
+    const formProblem = formProblemOf(clientRequest);
+    if (formProblem) return refuse(formProblem);
 
     // The target, and whom it is for.
     const parsed = parseTarget(url, allowInPath);
@@ -119,39 +114,54 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
       tokenFieldNames,
     );
 
-    // Set the token field.
-    if (policy.token !== "none") {
-      const requestUrl = () =>
-        (options.publicUrl ?? `http://${host.authority ?? options.listenAuthority}`) + originForm;
-      const token = await signToken(policy.token, requestUrl);
-      if (token.kind === "refused") return fail(token, token.cause);
-      fields.push(policy.token.headerName, fieldValueOf(policy.token, token.jwt));
+    // Set the token field: at once where the token was made before, else when it is signed.
+    if (policy.token === "none") return forward();
+    const settings = policy.token;
+    const requestUrl = () =>
+      (options.publicUrl ?? `http://${host.authority ?? options.listenAuthority}`) + originForm;
+    const token = tokenOf(settings, requestUrl);
+    if (token instanceof Promise) token.then(setAndForward).catch(failInside);
+    else setAndForward(token);
+
+    function setAndForward(outcome: TokenOutcome) {
+      if (outcome.kind === "refused") return fail(outcome, outcome.cause);
+      fields.push(settings.headerName, fieldValueOf(settings, outcome.jwt));
+      forward();
     }
 
     // Forward, and relay the response; unless the client left, or its message broke off, while the token was signed.
-    if (clientResponse.destroyed || clientResponse.headersSent) return;
-    if (bodyFollows && expectsContinue(clientRequest)) sendContinue(clientResponse);
-    upstream.forward(
-      clientRequest,
-      clientResponse,
-      { method, target: originForm, fields, hasBody: bodyFollows },
-      ({ problem, cause }) => fail(problem, reasonOf(cause)),
-    );
+    function forward() {
+      if (clientResponse.destroyed || clientResponse.headersSent) return;
+      if (bodyFollows && expectsContinue(clientRequest)) sendContinue(clientResponse);
+      upstream.forward(
+        clientRequest,
+        clientResponse,
+        { method, target: originForm, fields, hasBody: bodyFollows },
+        ({ problem, cause }) => fail(problem, reasonOf(cause)),
+      );
+    }
   }
 
-  async function signToken(settings: TokenSettings, requestUrl: () => string): Promise<TokenOutcome> {
-    let jwt: string;
+  function tokenOf(settings: TokenSettings, requestUrl: () => string): TokenOutcome | Promise<TokenOutcome> {
     try {
-      jwt = await issuer.signJwt(tokenRequestOf(settings, requestUrl));
+      const token = tokens.tokenFor(tokenRequestOf(settings, requestUrl));
+      return typeof token === "string" ? checkedToken(token) : token.then(checkedToken, unsigned);
     } catch (error) {
-      const detail = "the token for this request could not be signed";
-      return { kind: "refused", code: "ERR_SIGNING_FAILED", detail, cause: reasonOf(error) };
+      return unsigned(error);
     }
-    if (jwt.length <= MAX_TOKEN_BYTES) return { kind: "token", jwt };
-    const detail = `the token for this request would have ${jwt.length} bytes; at most ${MAX_TOKEN_BYTES} are sent`;
-    const cause = "a shorter URL, a fixed token.audience or fewer additionalClaims make it smaller";
-    return { kind: "refused", code: "ERR_TOKEN_TOO_LARGE", detail, cause };
   }
+}
+
+function unsigned(error: unknown): TokenOutcome {
+  const detail = "the token for this request could not be signed";
+  return { kind: "refused", code: "ERR_SIGNING_FAILED", detail, cause: reasonOf(error) };
+}
+
+function checkedToken(jwt: string): TokenOutcome {
+  if (jwt.length <= MAX_TOKEN_BYTES) return { kind: "token", jwt };
+  const detail = `the token for this request would have ${jwt.length} bytes; at most ${MAX_TOKEN_BYTES} are sent`;
+  const cause = "a shorter URL, a fixed token.audience or fewer additionalClaims make it smaller";
+  return { kind: "refused", code: "ERR_TOKEN_TOO_LARGE", detail, cause };
 }
 
 /** How one request is answered where it is not forwarded. */
@@ -161,6 +171,8 @@ interface Answers {
   refuse(problem: RequestProblem): void;
   /** Not the client's fault: answered, and the operator is told. */
   fail(problem: RequestProblem, cause: string): void;
+  /** Nobody's fault but Countersign's own. */
+  failInside(error: unknown): void;
 }
 
 type TokenOutcome =

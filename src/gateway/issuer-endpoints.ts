@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Issuer } from "../issuer/issuer.ts";
+import type { Issuer, JwkSet } from "../issuer/issuer.ts";
 import { answerProblem } from "./problem.ts";
 
 /** Answers requests for the issuer's own documents. */
@@ -27,13 +27,12 @@ interface IssuerDocument {
  * @param basePath the path that the endpoints stand under, such as `/__issuer`
  */
 export function createIssuerEndpoints(issuer: Issuer, basePath: string): IssuerEndpoints {
-  const metadata = documentOf(issuer.metadata());
-  const jwks = documentOf(issuer.jwks());
   const oauthMetadataPath = `/.well-known/oauth-authorization-server${basePath}`;
-  const documents = new Map([
+  const metadata = () => lastingDocumentOf(issuer.metadata());
+  const documents = new Map<string, (query: URLSearchParams) => IssuerDocument>([
     [`${basePath}/.well-known/openid-configuration`, metadata],
     [oauthMetadataPath, metadata],
-    [`${basePath}/.well-known/jwks.json`, jwks],
+    [`${basePath}/.well-known/jwks.json`, (query) => jwksDocument(issuer.jwks(), query.getAll("alg"))],
   ]);
   const cacheControl = `public, max-age=${issuer.jwksMaxAgeSeconds}`;
 
@@ -41,8 +40,8 @@ export function createIssuerEndpoints(issuer: Issuer, basePath: string): IssuerE
     owns: (path) => path === basePath || path.startsWith(`${basePath}/`) || path === oauthMetadataPath,
 
     answer(clientRequest, clientResponse, path, requestId) {
-      const document = documents.get(path);
-      if (!document) {
+      const documentFor = documents.get(path);
+      if (!documentFor) {
         const detail = `the issuer has no such document; it serves ${[...documents.keys()].join(", ")}`;
         return answerProblem(clientResponse, { code: "ERR_ISSUER_PATH_UNKNOWN", detail }, requestId);
       }
@@ -53,6 +52,7 @@ export function createIssuerEndpoints(issuer: Issuer, basePath: string): IssuerE
         const allow = { allow: ALLOWED_METHODS };
         return answerProblem(clientResponse, { code: "ERR_METHOD_NOT_ALLOWED", detail }, requestId, allow);
       }
+      const document = documentFor(queryOf(clientRequest));
       const fields = {
         etag: document.etag,
         "cache-control": cacheControl,
@@ -74,9 +74,29 @@ export function createIssuerEndpoints(issuer: Issuer, basePath: string): IssuerE
 
 const ALLOWED_METHODS = "GET, HEAD, OPTIONS";
 
-function documentOf(value: unknown): IssuerDocument {
+/** Of objects that stay the same for as long as what they say. */
+const documentByValue = new WeakMap<object, IssuerDocument>();
+
+function lastingDocumentOf(value: object): IssuerDocument {
+  const document = documentByValue.get(value) ?? documentOf(value);
+  documentByValue.set(value, document);
+  return document;
+}
+
+function documentOf(value: object): IssuerDocument {
   const body = `${JSON.stringify(value)}\n`;
   return { body, etag: `"${createHash("sha256").update(body).digest("base64url")}"` };
+}
+
+function queryOf({ url = "" }: IncomingMessage): URLSearchParams {
+  const start = url.indexOf("?");
+  return new URLSearchParams(start === -1 ? "" : url.slice(start + 1));
+}
+
+/** The JWK Set, or only its keys for some algorithms: for verifiers that cannot read the other kinds. */
+function jwksDocument(jwks: JwkSet, algorithms: readonly string[]): IssuerDocument {
+  if (algorithms.length === 0) return lastingDocumentOf(jwks);
+  return documentOf({ keys: jwks.keys.filter(({ alg }) => algorithms.includes(alg)) });
 }
 
 /** A browser asks first where the page sends `If-None-Match` or another field of its own (Fetch §3.2). */

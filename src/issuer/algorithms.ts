@@ -28,6 +28,10 @@ type KeyRequirement =
 
 /** RFC 7518 §3.3 and §3.5: at least 2048 bits. */
 const MIN_RSA_BITS = 2048;
+/** One signature with a larger key takes tens of milliseconds. */
+const MAX_RSA_BITS = 8192;
+/** NIST SP 800-56B §6.2: with a smaller one, and with 1 for everybody, signatures can be forged. */
+const MIN_RSA_EXPONENT = 65_537n;
 
 const CURVES = {
   ES256: { type: "ec", curve: "prime256v1", curveName: "P-256" },
@@ -45,12 +49,21 @@ export function requirementOf(algorithm: SigningAlgorithm): KeyRequirement {
 /** Why `key` cannot sign with `algorithm`, as the end of a sentence; `undefined` where it can. */
 export function misfitOf(key: KeyObject, algorithm: SigningAlgorithm): string | undefined {
   const required = requirementOf(algorithm);
-  const { modulusLength, namedCurve } = key.asymmetricKeyDetails ?? {};
+  const { namedCurve } = key.asymmetricKeyDetails ?? {};
   const fits =
     key.asymmetricKeyType === required.type && (required.type !== "ec" || namedCurve === required.curve);
   if (!fits) return `${algorithm} needs ${describe(required)}, and this is ${describeKey(key)}`;
-  if (required.type === "rsa" && (modulusLength ?? 0) < MIN_RSA_BITS)
+  return required.type === "rsa" ? rsaProblemOf(key) : undefined;
+}
+
+function rsaProblemOf({ asymmetricKeyDetails }: KeyObject): string | undefined {
+  const { modulusLength = 0, publicExponent = 0n } = asymmetricKeyDetails ?? {};
+  if (modulusLength < MIN_RSA_BITS)
     return `an RSA key needs at least ${MIN_RSA_BITS} bits, and this one has ${modulusLength}`;
+  if (modulusLength > MAX_RSA_BITS)
+    return `an RSA key of more than ${MAX_RSA_BITS} bits is too slow, and this one has ${modulusLength}`;
+  if (publicExponent < MIN_RSA_EXPONENT || publicExponent % 2n === 0n)
+    return `an RSA key needs an odd public exponent of at least ${MIN_RSA_EXPONENT}, and this one has ${publicExponent}`;
   return undefined;
 }
 

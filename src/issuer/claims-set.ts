@@ -1,4 +1,6 @@
 import { randomUUID } from "node:crypto";
+import type { SigningAlgorithm } from "./algorithms.ts";
+import type { KeyPurpose } from "./keys/ring.ts";
 
 /** A JSON value, as a claim may hold. */
 export type JsonValue = string | number | boolean | null | JsonValue[] | { [name: string]: JsonValue };
@@ -6,20 +8,24 @@ export type JsonValue = string | number | boolean | null | JsonValue[] | { [name
 /** Claims by name. */
 export type Claims = Readonly<Record<string, JsonValue>>;
 
-/** What one token is to say. */
+/** What one token is to say, and how it is made. */
 export interface TokenRequest {
   /** `sub` */
   readonly subject: string;
   /** `aud`; the claim is left out where it is absent. */
-  readonly audience?: string | readonly string[] | undefined;
+  readonly audience: string | readonly string[] | undefined;
   /** How long the token is valid, in whole seconds: `exp` is `iat` plus this. */
   readonly lifetimeSeconds: number;
   /** Merged over the standard claims; `iss` is the only one of them that it may replace. */
-  readonly additionalClaims?: Claims | undefined;
+  readonly additionalClaims: Claims;
   /** Adds `nbf`, equal to `iat`. */
-  readonly notBefore?: boolean | undefined;
-  /** Adds a unique `jti`. */
-  readonly tokenId?: boolean | undefined;
+  readonly notBefore: boolean;
+  /** Adds a unique `jti`; such a token is never reused. */
+  readonly tokenId: boolean;
+  /** Whether a token that was made before, with the same claims, will do. */
+  readonly reuse: boolean;
+  readonly algorithm: SigningAlgorithm;
+  readonly purpose: KeyPurpose;
 }
 
 /** The claims that `additionalClaims` may not hold, and what to do instead in the configuration. */
@@ -32,24 +38,27 @@ export const REMEDY_BY_RESERVED_CLAIM: Readonly<Record<string, string>> = Object
   jti: "use the key `tokenId` of token",
 });
 
+/** The claims of a token that do not depend on when it is signed. */
+export function lastingClaimsOf(request: TokenRequest, issuer: string): Record<string, unknown> {
+  return { ...standardClaimsOf(request, issuer), ...request.additionalClaims };
+}
+
 /**
- * Builds the claims set of one token (RFC 7519 §4.1), in this order: iss, sub, aud, iat, exp, then the rest.
+ * The claims set of one token in JSON (RFC 7519 §4.1), in this order: iss, sub, aud, iat, exp, nbf, jti, then the rest.
  *
  * @param issuedAt NumericDate: whole seconds since 1970-01-01T00:00:00Z
  */
-export function claimsSetOf(
-  request: TokenRequest,
-  issuer: string,
-  issuedAt: number,
-): Record<string, unknown> {
-  return {
-    iss: issuer,
-    sub: request.subject,
-    ...(request.audience !== undefined && { aud: request.audience }),
+export function claimsSetOf(request: TokenRequest, issuer: string, issuedAt: number): string {
+  return JSON.stringify({
+    ...standardClaimsOf(request, issuer),
     iat: issuedAt,
     exp: issuedAt + request.lifetimeSeconds,
     ...(request.notBefore && { nbf: issuedAt }),
     ...(request.tokenId && { jti: randomUUID() }),
     ...request.additionalClaims,
-  };
+  });
+}
+
+function standardClaimsOf({ subject, audience }: TokenRequest, issuer: string) {
+  return { iss: issuer, sub: subject, ...(audience !== undefined && { aud: audience }) };
 }

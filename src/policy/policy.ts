@@ -1,3 +1,4 @@
+import type { SigningAlgorithm } from "../issuer/algorithms.ts";
 import type { Claims } from "../issuer/claims-set.ts";
 import type { PathPattern } from "./path-pattern.ts";
 
@@ -14,6 +15,9 @@ export interface TokenSettings {
   readonly additionalClaims: Claims;
   readonly notBefore: boolean;
   readonly tokenId: boolean;
+  /** Whether a token that was made before will do for a request with the same claims. */
+  readonly reuse: boolean;
+  readonly algorithm: SigningAlgorithm;
 }
 
 /** One entry of `policies`. */

@@ -7,7 +7,8 @@ import type { TokenSettings } from "./policy.ts";
  * @param requestUrl the URL of the request, for a policy without an `audience`; called only then
  */
 export function tokenRequestOf(settings: TokenSettings, requestUrl: () => string): TokenRequest {
-  const { subject, audience, lifetimeSeconds, additionalClaims, notBefore, tokenId } = settings;
+  const { subject, audience, lifetimeSeconds, additionalClaims, notBefore, tokenId, reuse, algorithm } =
+    settings;
   return {
     subject,
     audience: audience ?? requestUrl(),
@@ -15,5 +16,8 @@ export function tokenRequestOf(settings: TokenSettings, requestUrl: () => string
     additionalClaims,
     notBefore,
     tokenId,
+    reuse,
+    algorithm,
+    purpose: "token",
   };
 }

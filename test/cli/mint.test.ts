@@ -1,8 +1,9 @@
-import { writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from "jose";
 import { afterAll, describe, expect, test } from "vitest";
 import { runCommand, startCommand, temporaryFolder } from "../support/command-line.ts";
+import { runHere } from "./in-process.ts";
 
 const HINT = "(--help shows how it is used)\n";
 const CONFIGURATION = `
@@ -23,7 +24,7 @@ const folder = temporaryFolder();
 writeFileSync(join(folder.path, "sidecar.yaml"), CONFIGURATION);
 afterAll(() => folder[Symbol.dispose]());
 
-const mint = (...arguments_: string[]) => runCommand(["mint", ...arguments_], { cwd: folder.path });
+const mint = (...arguments_: string[]) => runHere(["mint", ...arguments_], { cwd: folder.path });
 
 /** The claims of the token that `mint` prints. */
 async function mintedClaims(...arguments_: string[]) {
@@ -35,7 +36,8 @@ async function mintedClaims(...arguments_: string[]) {
 
 test("a minted token verifies with the keys that a running sidecar publishes", async () => {
   await using sidecar = await startCommand(["serve"], { cwd: folder.path });
-  const { stdout } = await mint("--audience", "me");
+  const { code, stdout, stderr } = await runCommand(["mint", "--audience", "me"], { cwd: folder.path });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   const keys = createRemoteJWKSet(new URL(`${sidecar.url}/__issuer/.well-known/jwks.json`));
   const { payload } = await jwtVerify(stdout.trim(), keys, {
     issuer: "https://id.example.com/__issuer",
@@ -134,6 +136,130 @@ token: {subject: me, audience: [a, b], expiresIn: 1m, notBefore: true, tokenId: 
   });
 });
 
+/** The newest ring of a directory, as it is stored. */
+function ringIn(directory: string): { alg: unknown; purpose: unknown; longest: unknown }[] {
+  const versions = readdirSync(directory).map((name) => Number(/^ring\.(\d+)\.json$/.exec(name)?.[1]));
+  const { keys } = JSON.parse(readFileSync(join(directory, `ring.${Math.max(...versions)}.json`), "utf8"));
+  return keys.map((key: Record<string, unknown>) => ({
+    alg: key.algorithm,
+    purpose: key.purpose,
+    longest: key.longestLifetimeSeconds,
+  }));
+}
+
+describe("the options of one token", () => {
+  test("--not-before and --token-id add their claims", async () => {
+    const { iat = 0, ...claims } = await mintedClaims("--not-before", "--token-id");
+    expect(claims).toMatchObject({ nbf: iat, jti: expect.stringMatching(/^[0-9a-f-]{36}$/) });
+    expect((await mintedClaims("--token-id")).jti).not.toBe(claims.jti);
+  });
+
+  test("--algorithm signs with another key that the configuration has", async () => {
+    using own = temporaryFolder();
+    writeFileSync(
+      join(own.path, "sidecar.yaml"),
+      "upstream: http://127.0.0.1:9\npolicies: [{name: a, token: {algorithm: ES256}}, {name: b}]\n",
+    );
+    const algorithmOf = async (...arguments_: string[]) => {
+      const { stdout } = await runHere(["mint", "--audience", "me", ...arguments_], { cwd: own.path });
+      return decodeProtectedHeader(stdout.trim()).alg;
+    };
+    expect(await algorithmOf()).toBe("EdDSA");
+    expect(await algorithmOf("--algorithm", "ES256")).toBe("ES256");
+    expect(await algorithmOf("--policy", "a")).toBe("ES256");
+    expect(await algorithmOf("--policy", "a", "--algorithm", "EdDSA")).toBe("EdDSA");
+  });
+
+  test("--algorithm without such a key exits with 1", async () => {
+    expect(await mint("--algorithm", "PS512")).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: "countersign: the issuer: there is no key that signs with PS512\n",
+    });
+  });
+
+  test("--expires-in longer than configured: the key is kept for as long as the token lives", async () => {
+    using own = temporaryFolder();
+    const keys = join(own.path, "keys");
+    writeFileSync(join(own.path, "sidecar.yaml"), "upstream: http://127.0.0.1:9\ntoken: {expiresIn: 2h}\n");
+    const mintFor = (lifetime: string) => runHere(["mint", "--expires-in", lifetime], { cwd: own.path });
+    await mintFor("1m");
+    expect(ringIn(keys)).toEqual([{ alg: "EdDSA", purpose: "token", longest: 7200 }]);
+    await mintFor("30d");
+    expect(ringIn(keys)).toEqual([{ alg: "EdDSA", purpose: "token", longest: 2_592_000 }]);
+    // It never becomes shorter: such a token may be out there.
+    await mintFor("1m");
+    expect(ringIn(keys)).toEqual([{ alg: "EdDSA", purpose: "token", longest: 2_592_000 }]);
+  });
+});
+
+describe("--identity", () => {
+  const own = temporaryFolder();
+  afterAll(() => own[Symbol.dispose]());
+  const identity = "{account: a, deployment: d, algorithm: ES256, audiences: [orders, billing]}";
+  const config = `upstream: http://127.0.0.1:9
+listen: 127.0.0.1:1
+admin: false
+identity: ${identity}
+`;
+  writeFileSync(join(own.path, "sidecar.yaml"), config);
+  const mintIdentity = (...arguments_: string[]) =>
+    runHere(["mint", "--identity", ...arguments_], { cwd: own.path });
+
+  test("is an ID token of this deployment, under its own key", async () => {
+    const { code, stdout, stderr } = await mintIdentity("--audience", "orders", "--json");
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const { header, claims } = JSON.parse(stdout);
+    expect(header.alg).toBe("ES256");
+    const { iat } = claims;
+    expect(claims).toEqual({
+      ...{ iss: "http://127.0.0.1:1/__issuer", sub: "a/d", aud: "orders", iat, exp: iat + 36_000 },
+      ...{ account: "a", deployment: "d" },
+    });
+    expect(ringIn(join(own.path, "keys"))).toEqual([
+      { alg: "EdDSA", purpose: "token", longest: 3600 },
+      { alg: "ES256", purpose: "identity", longest: 36_000 },
+    ]);
+  });
+
+  test.each([
+    [["--audience", "other"], "this audience is not one of identity.audiences"],
+    [[], "name an audience: identity.audiences says which there may be"],
+    [["--audience", ""], "the audience is empty"],
+  ])("is not for an audience that is not allowed: %j", async (arguments_, message) => {
+    expect(await mintIdentity(...arguments_)).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: `countersign: ${message}\n`,
+    });
+  });
+
+  test("is there where the configuration has an identity alone", async () => {
+    expect(await mint("--identity")).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: "countersign: no `identity` is configured for this issuer\n",
+    });
+  });
+
+  test.each([
+    [["--audience", "orders", "billing"], "--audience: an ID token has one audience"],
+    [["--policy", "a"], "option '--identity' cannot be used with option '--policy <name>'"],
+    [["--subject", "a"], "option '--identity' cannot be used with option '--subject <sub>'"],
+    [["--expires-in", "1h"], "option '--identity' cannot be used with option '--expires-in <duration>'"],
+    [["--claim", "a=b"], "option '--identity' cannot be used with option '--claim <name=value...>'"],
+    [["--algorithm", "ES256"], "option '--identity' cannot be used with option '--algorithm <alg>'"],
+    [["--not-before"], "option '--identity' cannot be used with option '--not-before'"],
+    [["--token-id"], "option '--identity' cannot be used with option '--token-id'"],
+  ])("takes no %j", async (arguments_, message) => {
+    expect(await mintIdentity(...arguments_)).toEqual({
+      code: 2,
+      stdout: "",
+      stderr: `countersign: ${message}\n${HINT}`,
+    });
+  });
+});
+
 describe("wrong usage exits with 2 and says why", () => {
   const DURATION = 'expected a duration such as "5m" or a number of seconds';
   const ROUNDED = "holds a number that is too large to be kept exactly; quote it to make it a string";
@@ -153,13 +279,17 @@ describe("wrong usage exits with 2 and says why", () => {
     [["--audience", ""], "--audience: expected a string that is not empty"],
     [["--expires-in", "soon"], `--expires-in: ${DURATION}`],
     [["--expires-in", "99999999999999999999"], `--expires-in: ${DURATION}`],
+    [
+      ["--algorithm", "HS256"],
+      "option '--algorithm <alg>' argument 'HS256' is invalid. Allowed choices are EdDSA, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512.",
+    ],
     [["--claim", "role"], "--claim: expected name=value"],
     [["--claim", "sub=me"], "--claim: sub cannot be set like this; use --subject"],
     [["--claim", "aud=me"], "--claim: aud cannot be set like this; use --audience"],
     [["--claim", "exp=1"], "--claim: exp cannot be set like this; use --expires-in"],
     [["--claim", "iat=1"], "--claim: iat cannot be set like this; it is the time of signing"],
-    [["--claim", "nbf=1"], "--claim: nbf cannot be set like this; set token.notBefore in the configuration"],
-    [["--claim", "jti=1"], "--claim: jti cannot be set like this; set token.tokenId in the configuration"],
+    [["--claim", "nbf=1"], "--claim: nbf cannot be set like this; use --not-before"],
+    [["--claim", "jti=1"], "--claim: jti cannot be set like this; use --token-id"],
     [["--claim", "__proto__=1"], "--claim: __proto__ cannot be the name of a claim"],
     [["--claim", "n=9007199254740993"], `--claim: n ${ROUNDED}: n='"…"'`],
     [["--claim", 'n={"a":[1e999]}'], `--claim: n ${ROUNDED}: n='"…"'`],
@@ -173,7 +303,7 @@ describe("wrong usage exits with 2 and says why", () => {
 
   test("without a configuration", async () => {
     using empty = temporaryFolder();
-    expect(await runCommand(["mint"], { cwd: empty.path })).toEqual({
+    expect(await runHere(["mint"], { cwd: empty.path })).toEqual({
       code: 2,
       stdout: "",
       stderr: `countersign: there is no ./sidecar.yaml here: name the configuration with -c FILE\n${HINT}`,
@@ -185,7 +315,7 @@ describe("a configuration that cannot be minted with exits with 1", () => {
   test.each([
     [
       "issuer: {url: http://a/__issuer, keys: {ephemeral: true}}",
-      "countersign: issuer.keys.ephemeral: the key is in the memory of the running sidecar alone; use a directory or env to mint",
+      "countersign: issuer.keys.ephemeral: the key is in the memory of the running sidecar alone; use a directory, files or env to mint",
     ],
     [
       "listen: 127.0.0.1:0",

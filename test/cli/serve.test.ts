@@ -2,9 +2,12 @@ import { generateKeyPairSync } from "node:crypto";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { decodeJwt } from "jose";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { describeRunning } from "../../src/cli/running.ts";
+import { createSidecar, parseConfig } from "../../src/index.ts";
 import { startBackend } from "../support/backend.ts";
 import { runCommand, startCommand, temporaryFolder } from "../support/command-line.ts";
+import { runHere } from "./in-process.ts";
 
 const HINT = "(--help shows how it is used)\n";
 
@@ -22,7 +25,7 @@ test("--upstream alone is a configuration: every request gets a token", async ()
     sub: "api-gateway",
     aud: `${sidecar.url}/orders/42`,
   });
-  expect(existsSync(join(folder.path, "keys", "EdDSA.pem"))).toBe(true);
+  expect(existsSync(join(folder.path, "keys", "ring.1.json"))).toBe(true);
 });
 
 test("what runs where is said at the start, and SIGTERM ends it with 0", async () => {
@@ -44,6 +47,82 @@ signing with  EdDSA, key ${keys[0]?.kid} in ${join(folder.path, "keys")}
 
 SIGTERM: finishing the requests under way; a second signal ends at once
 `);
+});
+
+test("each algorithm, where its keys come from, and the operators' listener are said at the start", async () => {
+  using folder = temporaryFolder();
+  writeFileSync(
+    join(folder.path, "sidecar.yaml"),
+    `upstream: http://127.0.0.1:9
+listen: 127.0.0.1:0
+issuer: {algorithm: ES384}
+identity: {account: a, algorithm: ES256}
+token: {algorithm: EdDSA}
+`,
+  );
+  await using sidecar = await startCommand(["serve", "--admin", "127.0.0.1:0"], { cwd: folder.path });
+  const { keys } = (await (await fetch(`${sidecar.url}/__issuer/.well-known/jwks.json`)).json()) as {
+    keys: { kid: string }[];
+  };
+  const directory = join(folder.path, "keys");
+  await vi.waitFor(() => expect(sidecar.output().stderr).toMatch(/operators .*\n/), { timeout: 5000 });
+  const { stderr } = sidecar.output();
+  const [, adminUrl = ""] = /operators {5}(\S+)\n/.exec(stderr) ?? [];
+  expect(stderr).toBe(`\
+listening on  ${sidecar.url}
+forwarding to http://127.0.0.1:9
+issuer        ${sidecar.url}/__issuer
+signing with  ES384, key ${keys[0]?.kid} in ${directory}
+signing with  EdDSA, key ${keys[1]?.kid} in ${directory}
+signing with  ES256, key ${keys[2]?.kid} in ${directory}
+operators     ${adminUrl}
+`);
+  const token = await fetch(`${adminUrl}/identity/token`, { headers: { "x-countersign-identity": "true" } });
+  expect(decodeJwt(await token.text())).toMatchObject({ iss: `${sidecar.url}/__issuer`, sub: "a" });
+  const { code } = await sidecar.stop();
+  expect(code).toBe(0);
+  await expect(fetch(adminUrl)).rejects.toThrow("fetch failed");
+});
+
+test.each([
+  ["files: [a.pem, b.pem]", "from $FOLDER/a.pem, $FOLDER/b.pem"],
+  ["env: KEY", "from $KEY"],
+  ["ephemeral: true", "in memory"],
+])("{%s}: the key is said to be %s", async (keys, where) => {
+  using folder = temporaryFolder();
+  const pem = () =>
+    generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }) as string;
+  for (const name of ["a.pem", "b.pem"]) writeFileSync(join(folder.path, name), pem(), { mode: 0o600 });
+  const { config } = parseConfig(
+    `upstream: http://127.0.0.1:9\nlisten: 127.0.0.1:0\nissuer: {keys: {${keys}}}\n`,
+    {
+      file: join(folder.path, "sidecar.yaml"),
+    },
+  );
+  const sidecar = createSidecar(config, { env: { KEY: pem() } });
+  onTestFinished(() => sidecar.close());
+  const running = await sidecar.start();
+  expect(describeRunning(config, running).split("\n")[3]).toBe(
+    `signing with  EdDSA, key ${running.issuer.jwks().keys[0]?.kid} ${where.replaceAll("$FOLDER", folder.path)}`,
+  );
+});
+
+test("--admin takes the place of what the file says, or of nothing", async () => {
+  using folder = temporaryFolder();
+  await using other = await startBackend();
+  const run = async (admin: string) => {
+    writeFileSync(
+      join(folder.path, "sidecar.yaml"),
+      `upstream: http://127.0.0.1:9\nlisten: 127.0.0.1:0\n${admin}\n`,
+    );
+    return await runHere(["serve", "--admin", `127.0.0.1:${other.port}`], { cwd: folder.path });
+  };
+  for (const admin of ["", "admin: 127.0.0.1:0", "admin: false", "admin: {address: 127.0.0.1:0}"])
+    expect(await run(admin)).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: `countersign: cannot listen on 127.0.0.1:${other.port}: another program uses this port; stop it, or choose another port\n`,
+    });
 });
 
 test("--upstream and --listen take the place of what the file says", async () => {
@@ -100,9 +179,13 @@ describe("wrong usage exits with 2", () => {
       ["--upstream", "http://a", "--listen", "8080"],
       '--listen: expected an address such as "127.0.0.1:8080", "[::1]:8080" or ":8080"',
     ],
+    [
+      ["--upstream", "http://a", "--admin", "8081"],
+      '--admin: expected an address such as "127.0.0.1:8080", "[::1]:8080" or ":8080"',
+    ],
   ])("%j", async (arguments_, message) => {
     using folder = temporaryFolder();
-    expect(await runCommand(["serve", ...arguments_], { cwd: folder.path })).toEqual({
+    expect(await runHere(["serve", ...arguments_], { cwd: folder.path })).toEqual({
       code: 2,
       stdout: "",
       stderr: `countersign: ${message}\n${HINT}`,
@@ -131,7 +214,7 @@ describe("what cannot be started exits with 1 and says why", () => {
     using folder = temporaryFolder();
     expect(
       // RFC 5737: an address for documentation.
-      await runCommand(["serve", "--upstream", "http://127.0.0.1:9", "--listen", "192.0.2.1:8080"], {
+      await runHere(["serve", "--upstream", "http://127.0.0.1:9", "--listen", "192.0.2.1:8080"], {
         cwd: folder.path,
       }),
     ).toEqual({
@@ -148,7 +231,7 @@ describe("what cannot be started exits with 1 and says why", () => {
       "upstream: http://127.0.0.1:9\nissuer: {algorithm: RS256, keys: {env: KEY}}\n",
     );
     const KEY = generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }) as string;
-    expect(await runCommand(["serve"], { cwd: folder.path, env: { KEY } })).toEqual({
+    expect(await runHere(["serve"], { cwd: folder.path, env: { KEY } })).toEqual({
       code: 1,
       stdout: "",
       stderr:
@@ -159,7 +242,7 @@ describe("what cannot be started exits with 1 and says why", () => {
   test("a file that does not exist, whatever else is said", async () => {
     using folder = temporaryFolder();
     expect(
-      await runCommand(["serve", "-c", "none.yaml", "--upstream", "http://127.0.0.1:9"], {
+      await runHere(["serve", "-c", "none.yaml", "--upstream", "http://127.0.0.1:9"], {
         cwd: folder.path,
       }),
     ).toEqual({

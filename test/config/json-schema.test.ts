@@ -54,6 +54,16 @@ test.each([
   ["a duration as a string", { upstream: UPSTREAM, token: { expiresIn: "5m" } }],
   ["a list of audiences", { upstream: UPSTREAM, token: { audience: ["a", "b"] } }],
   ["a policy without a token", { upstream: UPSTREAM, policies: [{ name: "a", token: "none" }] }],
+  ["no admin listener", { upstream: UPSTREAM, admin: false }],
+  ["an admin listener in its long form", { upstream: UPSTREAM, admin: { address: ":80" } }],
+  ["an identity", { upstream: UPSTREAM, identity: { account: "a", environment_type: "preview" } }],
+  ["a directory that is never rotated", { upstream: UPSTREAM, issuer: { keys: { rotateEvery: "never" } } }],
+  ["a period as a duration", { upstream: UPSTREAM, issuer: { keys: { rotateEvery: "30d", overlap: 3600 } } }],
+  ["keys in files", { upstream: UPSTREAM, issuer: { keys: { files: ["a.pem"], passphrase: "b" } } }],
+  [
+    "an algorithm of a policy",
+    { upstream: UPSTREAM, policies: [{ name: "a", token: { algorithm: "ES256" } }] },
+  ],
   ["any JSON as a claim", { upstream: UPSTREAM, token: { additionalClaims: { a: [1, null, { b: true }] } } }],
 ])("an editor accepts %s", (_what, value) => {
   validate(value);
@@ -65,7 +75,10 @@ test.each([
   ["an unknown key", { upstream: UPSTREAM, wallpaper: 1 }],
   ["an unknown key of a section", { upstream: UPSTREAM, token: { audiance: "a" } }],
   ["an unknown key of a policy", { upstream: UPSTREAM, policies: [{ name: "a", match: { paht: "/" } }] }],
-  ["a key that is not built yet", { upstream: UPSTREAM, admin: false }],
+  ["a key that is not built yet", { upstream: UPSTREAM, workers: 1 }],
+  ["a key of identity that is not built yet", { upstream: UPSTREAM, identity: { account: "a", files: [] } }],
+  ["an admin listener that is only said to be", { upstream: UPSTREAM, admin: true }],
+  ["an unknown algorithm of a policy", { upstream: UPSTREAM, token: { algorithm: "HS256" } }],
   ["an unknown algorithm", { upstream: UPSTREAM, issuer: { algorithm: "HS256" } }],
   ["a value of another type", { upstream: UPSTREAM, token: { subject: 5 } }],
   ["a policy without a name", { upstream: UPSTREAM, policies: [{}] }],

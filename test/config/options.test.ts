@@ -1,13 +1,22 @@
 import { generateKeyPairSync } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { createLocalJWKSet, createRemoteJWKSet, decodeJwt, type JSONWebKeySet, jwtVerify } from "jose";
+import {
+  createLocalJWKSet,
+  createRemoteJWKSet,
+  decodeJwt,
+  decodeProtectedHeader,
+  type JSONWebKeySet,
+  jwtVerify,
+} from "jose";
 import { describe, expect, test } from "vitest";
 import { formatProblem } from "../../src/config/problems.ts";
 import { parseConfig } from "../../src/index.ts";
 import { SIGNING_ALGORITHMS } from "../../src/issuer/algorithms.ts";
+import { startAdminSidecar } from "../admin/sidecar.ts";
+import { runHere } from "../cli/in-process.ts";
 import { type RecordedRequest, startBackend } from "../support/backend.ts";
-import { runCommand, temporaryFolder } from "../support/command-line.ts";
+import { temporaryFolder } from "../support/command-line.ts";
 import { sendRaw, statusesOf } from "../support/raw-client.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
@@ -243,9 +252,290 @@ describe("issuer", () => {
   ])("{%s} gives tokens of the command line a lifetime of %i seconds", async (yaml, seconds) => {
     using folder = temporaryFolder();
     writeFileSync(join(folder.path, "sidecar.yaml"), `upstream: http://127.0.0.1:9\n${yaml}\n`);
-    const { stdout } = await runCommand(["mint"], { cwd: folder.path });
+    const { stdout } = await runHere(["mint"], { cwd: folder.path });
     const { iat = 0, exp } = decodeJwt(stdout.trim());
     expect(exp).toBe(iat + seconds);
+  });
+});
+
+/** A private key in PEM. */
+const pemOf = (type: "ed25519" | "rsa", passphrase?: string) => {
+  const encryption = passphrase === undefined ? {} : { cipher: "aes-256-cbc", passphrase };
+  const { privateKey } =
+    type === "rsa" ? generateKeyPairSync("rsa", { modulusLength: 2048 }) : generateKeyPairSync("ed25519");
+  return privateKey.export({ type: "pkcs8", format: "pem", ...encryption }) as string;
+};
+
+describe("issuer.keys", () => {
+  test("files: the first of an algorithm signs, and all are published", async () => {
+    using folder = temporaryFolder();
+    const files = ["first.pem", "second.pem", "rsa.pem"].map((name) => join(folder.path, name));
+    files.forEach((file, index) => {
+      writeFileSync(file, pemOf(index === 2 ? "rsa" : "ed25519"), { mode: 0o600 });
+    });
+    await using backend = await startBackend();
+    await using sidecar = await startSidecar(backend.url, {
+      yaml: `issuer: {keys: {files: [${files}]}}
+policies: [{name: rsa, match: {path: /rsa}, token: {algorithm: RS256}}, {name: rest}]
+`,
+    });
+    for (const path of ["/", "/rsa"]) await fetch(sidecar.url + path);
+
+    const published = sidecar.issuer.jwks().keys;
+    expect(published.map(({ alg }) => alg)).toEqual(["EdDSA", "RS256", "EdDSA"]);
+    const headers = backend.requests.map((request) =>
+      decodeProtectedHeader(request.headers.authorization?.slice("Bearer ".length) ?? ""),
+    );
+    expect(headers).toEqual([
+      { alg: "EdDSA", kid: published[0]?.kid, typ: "JWT" },
+      { alg: "RS256", kid: published[1]?.kid, typ: "JWT" },
+    ]);
+  });
+
+  test.each(["files", "env"])("passphrase opens an encrypted key from %s", async (source) => {
+    using folder = temporaryFolder();
+    const file = join(folder.path, "key.pem");
+    const KEY = pemOf("ed25519", "open sesame");
+    writeFileSync(file, KEY, { mode: 0o600 });
+    const keys = source === "env" ? "env: KEY" : `files: [${file}]`;
+    const start = (passphrase: string) =>
+      startSidecar("http://127.0.0.1:9", {
+        yaml: `issuer: {keys: {${keys}${passphrase}}}`,
+        env: { KEY, PASSPHRASE: "open sesame" },
+      });
+    await using sidecar = await start(", passphrase: $env(PASSPHRASE)");
+    expect(sidecar.issuer.jwks().keys).toHaveLength(1);
+    const name = source === "env" ? "the environment variable KEY" : file;
+    await expect(start("")).rejects.toThrow(
+      `${name}: this key is encrypted, and no passphrase is given for it`,
+    );
+    await expect(start(", passphrase: open")).rejects.toThrow(
+      `${name}: the passphrase does not open this key, or the PEM is truncated`,
+    );
+  });
+
+  test("passphrase encrypts the keys of the directory, and opens them at the next start", async () => {
+    using folder = temporaryFolder();
+    const directory = join(folder.path, "keys");
+    const kidWith = async (passphrase: string) => {
+      await using sidecar = await startSidecar("http://127.0.0.1:9", {
+        yaml: `issuer: {keys: {directory: ${directory}${passphrase}}}`,
+      });
+      return sidecar.issuer.jwks().keys[0]?.kid;
+    };
+    const kid = await kidWith(", passphrase: open sesame");
+    const ring = readFileSync(join(directory, "ring.1.json"), "utf8");
+    expect(ring).toContain("-----BEGIN ENCRYPTED PRIVATE KEY-----");
+    expect(ring).not.toContain("-----BEGIN PRIVATE KEY-----");
+    expect(await kidWith(", passphrase: open sesame")).toBe(kid);
+    await expect(kidWith("")).rejects.toThrow("this key is encrypted, and no passphrase is given for it");
+    await expect(kidWith(", passphrase: wrong")).rejects.toThrow("the passphrase does not open this key");
+  });
+
+  test.each([
+    ["rotateEvery: 2d, overlap: 1h", 2 * 86_400 - 3660],
+    ["rotateEvery: 30d", 30 * 86_400 - 100_860],
+    ["", 30 * 86_400 - 100_860],
+  ])("{%s}: the successor is published after %i seconds, and not before", async (keys, seconds) => {
+    using folder = temporaryFolder();
+    let now = NOW;
+    await using sidecar = await startSidecar("http://127.0.0.1:9", {
+      yaml: `issuer: {keys: {directory: ${join(folder.path, "keys")}, ${keys}}}`,
+      now: () => now * 1000,
+    });
+    const published = async (time: number) => {
+      now = NOW + time;
+      await sidecar.issuer.refreshKeys();
+      return sidecar.issuer.jwks().keys.length;
+    };
+    expect(await published(seconds - 1)).toBe(1);
+    expect(await published(seconds)).toBe(2);
+  });
+
+  test("rotateEvery: never leaves the key as it is", async () => {
+    using folder = temporaryFolder();
+    let now = NOW;
+    await using sidecar = await startSidecar("http://127.0.0.1:9", {
+      yaml: `issuer: {keys: {directory: ${join(folder.path, "keys")}, rotateEvery: never}}`,
+      now: () => now * 1000,
+    });
+    const before = sidecar.issuer.jwks();
+    now += 3650 * 86_400;
+    await sidecar.issuer.refreshKeys();
+    expect(sidecar.issuer.jwks()).toEqual(before);
+  });
+});
+
+describe("reuse", () => {
+  /** The tokens of requests at these times, in seconds. */
+  async function tokensAt(
+    yaml: string,
+    times: readonly number[],
+    path = "/",
+  ): Promise<(string | undefined)[]> {
+    let now = NOW;
+    await using backend = await startBackend();
+    await using sidecar = await startSidecar(backend.url, { yaml, now: () => now * 1000 });
+    for (const time of times) {
+      now = NOW + time;
+      await fetch(sidecar.url + path);
+    }
+    return backend.requests.map(({ headers }) => headers.authorization);
+  }
+
+  test.each([
+    ["", 1],
+    ["token: {reuse: true}", 1],
+    ["token: {reuse: false}", 3],
+    // Every token has an id of its own.
+    ["token: {tokenId: true}", 3],
+    ["token: {reuse: true, tokenId: true}", 3],
+    ["token: {reuse: false}\npolicies: [{name: a, token: {reuse: true}}]", 1],
+    ["policies: [{name: a, token: {reuse: false}}]", 3],
+  ])("{%s}: of three requests in a minute %i have a token of their own", async (yaml, count) => {
+    expect(new Set(await tokensAt(yaml, [0, 20, 40])).size).toBe(count);
+  });
+
+  test("ends with half of the token's life", async () => {
+    const [first, half, ...later] = await tokensAt("token: {expiresIn: 10m}", [0, 299, 300, 301]);
+    expect(half).toBe(first);
+    expect(later[0]).not.toBe(first);
+    expect(later).toEqual([later[0], later[0]]);
+  });
+});
+
+describe("algorithm of a policy", () => {
+  test("signs its tokens with a key of its own, which the JWK Set has", async () => {
+    await using backend = await startBackend();
+    await using sidecar = await startSidecar(backend.url, {
+      yaml: `issuer: {algorithm: ES384, keys: {ephemeral: true}}
+token: {algorithm: ES512}
+policies:
+  - {name: ec, match: {path: /ec}, token: {algorithm: ES256}}
+  - {name: inherits}
+`,
+    });
+    const keys = createLocalJWKSet(sidecar.issuer.jwks() as unknown as JSONWebKeySet);
+    const algorithmOf = async (path: string) => {
+      await fetch(sidecar.url + path);
+      const token = backend.requests.at(-1)?.headers.authorization?.slice("Bearer ".length) ?? "";
+      return (await jwtVerify(token, keys)).protectedHeader.alg;
+    };
+    expect(await algorithmOf("/ec")).toBe("ES256");
+    expect(await algorithmOf("/")).toBe("ES512");
+    // The issuer's own is there for tokens that no policy shapes.
+    expect(sidecar.issuer.jwks().keys.map(({ alg }) => alg)).toEqual(["ES384", "ES256", "ES512"]);
+  });
+
+  test("gets its key where a directory has none yet, beside the one that is there", async () => {
+    using folder = temporaryFolder();
+    const keys = `keys: {directory: ${join(folder.path, "keys")}}`;
+    const jwksWith = async (yaml: string) => {
+      await using sidecar = await startSidecar("http://127.0.0.1:9", { yaml });
+      return sidecar.issuer.jwks().keys;
+    };
+    const [first] = await jwksWith(`issuer: {${keys}}`);
+    expect(await jwksWith(`issuer: {${keys}}\ntoken: {algorithm: ES256}`)).toEqual([
+      first,
+      expect.objectContaining({ alg: "ES256" }),
+    ]);
+  });
+});
+
+describe("identity", () => {
+  /** What an ID token says, beside its times. */
+  async function identityClaims(identity: string, audience?: string) {
+    await using sidecar = await startAdminSidecar({ yaml: `identity: ${identity}`, now: () => NOW * 1000 });
+    const token = await sidecar.issuer.getIdToken({ audience });
+    const keys = createLocalJWKSet(sidecar.issuer.jwks() as unknown as JSONWebKeySet);
+    const { protectedHeader, payload } = await jwtVerify(token, keys, {
+      issuer: sidecar.issuer.url,
+      currentDate: new Date(NOW * 1000),
+    });
+    const { iss: _, ...claims } = payload;
+    return { alg: protectedHeader.alg, claims };
+  }
+
+  test.each([
+    ["{account: a}", { sub: "a", account: "a" }],
+    ["{account: a, project: p}", { sub: "a/p", account: "a", project: "p" }],
+    ["{account: a, deployment: d}", { sub: "a/d", account: "a", deployment: "d" }],
+    ["{subject: s}", { sub: "s" }],
+    ["{subject: s, account: a}", { sub: "s", account: "a" }],
+    ["{project: p, environment_type: preview}", { sub: "p", project: "p", environment_type: "preview" }],
+  ])("%s", async (identity, claims) => {
+    const settings = identity.replace("}", ", algorithm: ES256}");
+    expect(await identityClaims(settings)).toEqual({
+      alg: "ES256",
+      claims: { ...claims, iat: NOW, exp: NOW + 36_000 },
+    });
+  });
+
+  test("algorithm is RS256 by default, and expiresIn is the lifetime", async () => {
+    expect(await identityClaims("{account: a, expiresIn: 5m}", "me")).toEqual({
+      alg: "RS256",
+      claims: { sub: "a", account: "a", aud: "me", iat: NOW, exp: NOW + 300 },
+    });
+  });
+
+  test("audiences lists those that a token may be for", async () => {
+    const identity = "{account: a, algorithm: ES256, audiences: [one, two]}";
+    expect((await identityClaims(identity, "two")).claims.aud).toBe("two");
+    await expect(identityClaims(identity, "three")).rejects.toMatchObject({
+      code: "ERR_AUDIENCE_NOT_ALLOWED",
+    });
+    await expect(identityClaims(identity)).rejects.toMatchObject({ code: "ERR_AUDIENCE_NOT_ALLOWED" });
+  });
+
+  test("its key is not that of the tokens of requests, even with the same algorithm", async () => {
+    await using backend = await startBackend();
+    await using sidecar = await startAdminSidecar({
+      yaml: "identity: {account: a, algorithm: EdDSA}",
+      upstream: backend.url,
+    });
+    await fetch(sidecar.url);
+    const ofRequest = backend.requests[0]?.headers.authorization?.slice("Bearer ".length) ?? "";
+    const kids = [ofRequest, await sidecar.issuer.getIdToken()].map(
+      (token) => decodeProtectedHeader(token).kid,
+    );
+    expect(sidecar.issuer.jwks().keys.map(({ kid }) => kid)).toEqual(kids);
+    expect(new Set(kids).size).toBe(2);
+  });
+});
+
+describe("admin", () => {
+  test.each([
+    ["admin: 127.0.0.1:0", true],
+    ["admin: {address: 127.0.0.1:0}", true],
+    ["admin: localhost:0\nidentity: {account: a, algorithm: ES256}", true],
+    ["admin: false\nidentity: {account: a, algorithm: ES256}", false],
+    ["admin: false", false],
+  ])("{%s}: there is a listener for operators: %s", async (yaml, isThere) => {
+    await using sidecar = await startAdminSidecar({ yaml });
+    expect(sidecar.adminUrl !== undefined).toBe(isThere);
+    if (sidecar.adminUrl === undefined) return;
+    const response = await fetch(`${sidecar.adminUrl}/nothing`);
+    expect(response.status).toBe(404);
+    expect(await response.json()).toMatchObject({ code: "ERR_ADMIN_PATH_UNKNOWN" });
+  });
+
+  test("without the key there is none", async () => {
+    await using sidecar = await startSidecar("http://127.0.0.1:9");
+    expect(sidecar.config.admin).toBeUndefined();
+  });
+
+  test("a port that is taken is refused, and the sidecar does not run without it", async () => {
+    await using other = await startBackend();
+    const listen = await startBackend();
+    const { port } = listen;
+    await listen[Symbol.asyncDispose]();
+    await expect(
+      startAdminSidecar({ yaml: `listen: 127.0.0.1:${port}\nadmin: 127.0.0.1:${other.port}` }),
+    ).rejects.toMatchObject({
+      code: "ERR_LISTEN",
+      message: `cannot listen on 127.0.0.1:${other.port}: another program uses this port; stop it, or choose another port`,
+    });
+    await expect(fetch(`http://127.0.0.1:${port}`)).rejects.toThrow("fetch failed");
   });
 });
 
@@ -449,9 +739,12 @@ describe("the configuration as a whole", () => {
       additionalClaims: {},
       notBefore: false,
       tokenId: false,
+      reuse: true,
+      algorithm: "EdDSA",
     };
     expect(read("upstream: http://127.0.0.1:9000\n")).toEqual({
       listen: { host: "127.0.0.1", port: 8080 },
+      admin: undefined,
       upstream: {
         origin: "http://127.0.0.1:9000",
         preserveHost: true,
@@ -467,8 +760,15 @@ describe("the configuration as a whole", () => {
         algorithm: "EdDSA",
         expiresInSeconds: 3600,
         jwksMaxAgeSeconds: 300,
-        keys: { kind: "directory", directory: "/etc/countersign/keys" },
+        keys: {
+          kind: "directory",
+          directory: "/etc/countersign/keys",
+          // 30 days; a day, and two hours for clocks that are wrong.
+          rotation: { everySeconds: 2_592_000, overlapSeconds: 100_800 },
+          passphrase: undefined,
+        },
       },
+      identity: undefined,
       token,
       policies: [{ name: "default", match: {}, token }],
     });
@@ -511,8 +811,94 @@ describe("the configuration as a whole", () => {
     ],
     [
       "{upstream: http://a, issuer: {keys: {env: KEY}}}",
-      { issuer: { keys: { kind: "env", variable: "KEY" } } },
+      { issuer: { keys: { kind: "env", variable: "KEY", passphrase: undefined } } },
     ],
+    [
+      "{upstream: http://a, issuer: {keys: {env: KEY, passphrase: p}}}",
+      { issuer: { keys: { kind: "env", variable: "KEY", passphrase: "p" } } },
+    ],
+    [
+      "{upstream: http://a, issuer: {keys: {files: [a.pem, /b.jwk, ../c.pem], passphrase: p}}}",
+      {
+        issuer: {
+          keys: {
+            kind: "files",
+            files: ["/etc/countersign/a.pem", "/b.jwk", "/etc/c.pem"],
+            passphrase: "p",
+          },
+        },
+      },
+    ],
+    [
+      "{upstream: http://a, issuer: {keys: {}}}",
+      { issuer: { keys: { kind: "directory", directory: "/etc/countersign/keys" } } },
+    ],
+    [
+      "{upstream: http://a, issuer: {keys: {passphrase: p, rotateEvery: 1w, overlap: 2h}}}",
+      {
+        issuer: {
+          keys: {
+            directory: "/etc/countersign/keys",
+            rotation: { everySeconds: 604_800, overlapSeconds: 7200 },
+            passphrase: "p",
+          },
+        },
+      },
+    ],
+    [
+      "{upstream: http://a, issuer: {keys: {rotateEvery: never}}}",
+      { issuer: { keys: { rotation: { everySeconds: undefined, overlapSeconds: 100_800 } } } },
+    ],
+    [
+      "{upstream: http://a, issuer: {jwksMaxAge: 2d}}",
+      { issuer: { keys: { rotation: { everySeconds: 2_592_000, overlapSeconds: 187_200 } } } },
+    ],
+    [
+      "{upstream: http://a, issuer: {jwksMaxAge: 2d, keys: {overlap: 3d}}}",
+      { issuer: { keys: { rotation: { overlapSeconds: 259_200 } } } },
+    ],
+    ["{upstream: http://a, issuer: {algorithm: ES256}}", { token: { algorithm: "ES256" } }],
+    [
+      "{upstream: http://a, issuer: {algorithm: ES256}, token: {algorithm: RS256}, policies: [{name: a}, {name: b, token: {algorithm: PS256}}]}",
+      {
+        issuer: { algorithm: "ES256" },
+        token: { algorithm: "RS256" },
+        policies: [{ token: { algorithm: "RS256" } }, { token: { algorithm: "PS256" } }],
+      },
+    ],
+    [
+      "{upstream: http://a, token: {reuse: false}, policies: [{name: a}, {name: b, token: {reuse: true}}]}",
+      { token: { reuse: false }, policies: [{ token: { reuse: false } }, { token: { reuse: true } }] },
+    ],
+    [
+      "{upstream: http://a, identity: {account: a}}",
+      {
+        admin: { host: "127.0.0.1", port: 8081 },
+        identity: {
+          subject: "a",
+          claims: { account: "a" },
+          algorithm: "RS256",
+          lifetimeSeconds: 36_000,
+          audiences: [],
+        },
+      },
+    ],
+    [
+      "{upstream: http://a, admin: false, identity: {subject: s, account: a, project: p, deployment: d, environment_type: preview, algorithm: ES256, expiresIn: 1h, audiences: [x]}}",
+      {
+        admin: undefined,
+        identity: {
+          subject: "s",
+          claims: { account: "a", project: "p", deployment: "d", environment_type: "preview" },
+          algorithm: "ES256",
+          lifetimeSeconds: 3600,
+          audiences: ["x"],
+        },
+      },
+    ],
+    ["{upstream: http://a, admin: false}", { admin: undefined }],
+    ["{upstream: http://a, admin: ':9'}", { admin: { host: undefined, port: 9 } }],
+    ["{upstream: http://a, admin: {address: 'localhost:9'}}", { admin: { host: "localhost", port: 9 } }],
   ])("takes %s", (yaml, expected) => {
     expect(read(yaml)).toMatchObject(expected);
   });

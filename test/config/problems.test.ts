@@ -5,6 +5,12 @@ import { formatProblem } from "../../src/config/problems.ts";
 import { ConfigError, loadConfig, parseConfig } from "../../src/index.ts";
 import { temporaryFolder } from "../support/command-line.ts";
 
+const TOP_KEYS =
+  "listen, admin, upstream, publicUrl, allowInPath, timeouts, issuer, identity, token, policies";
+const TOKEN_KEYS =
+  "subject, audience, expiresIn, headerName, tokenPrefix, additionalClaims, notBefore, tokenId, reuse, algorithm";
+const KEYS_KEYS = "directory, rotateEvery, overlap, files, env, ephemeral, passphrase";
+const ONE_SOURCE = "expected only one of the keys directory, files, env and ephemeral";
 const UPSTREAM = "upstream: http://127.0.0.1:9000\n";
 const FILE = "sidecar.yaml";
 
@@ -158,9 +164,7 @@ sidecar.yaml:2:34 token.expiresin: unknown key \`expiresin\`; did you mean \`exp
     ["a string", "upstream\n"],
     ["a number", "5\n"],
   ])("%s is no configuration", (_what, text) => {
-    expect(refusalOf(text)).toBe(
-      `${FILE}:1:1 expected a map with the keys listen, upstream, publicUrl, allowInPath, timeouts, issuer, token, policies`,
-    );
+    expect(refusalOf(text)).toBe(`${FILE}:1:1 expected a map with the keys ${TOP_KEYS}`);
   });
 
   test.each([
@@ -178,7 +182,7 @@ sidecar.yaml:2:34 token.expiresin: unknown key \`expiresin\`; did you mean \`exp
 
   test("an unknown key that is near none is refused with the keys that there are", () => {
     expect(refusalOf(`${UPSTREAM}token: {wallpaper: x}\n`)).toBe(
-      `${FILE}:2:9 token.wallpaper: unknown key \`wallpaper\`; the keys here are subject, audience, expiresIn, headerName, tokenPrefix, additionalClaims, notBefore, tokenId`,
+      `${FILE}:2:9 token.wallpaper: unknown key \`wallpaper\`; the keys here are ${TOKEN_KEYS}`,
     );
   });
 
@@ -189,9 +193,7 @@ sidecar.yaml:2:34 token.expiresin: unknown key \`expiresin\`; did you mean \`exp
     ["a merge", "<<: {a: 1}", '2:1 ["<<"]: unknown key `<<`'],
     ["constructor", "constructor: x", "2:1 constructor: unknown key `constructor`"],
   ])("a key that is %s is unknown as any other", (_what, line, message) => {
-    expect(refusalOf(`${UPSTREAM}${line}\n`)).toBe(
-      `${FILE}:${message}; the keys here are listen, upstream, publicUrl, allowInPath, timeouts, issuer, token, policies`,
-    );
+    expect(refusalOf(`${UPSTREAM}${line}\n`)).toBe(`${FILE}:${message}; the keys here are ${TOP_KEYS}`);
   });
 
   test.each([
@@ -227,27 +229,22 @@ const PLANNED = [
   ["upstream: {url: http://a, http2: false}", "1:27 upstream.http2"],
   ["upstream: {url: http://a, tls: {ca: a}}", "1:27 upstream.tls"],
   ["upstream: {url: http://a, healthCheck: {path: /}}", "1:27 upstream.healthCheck"],
-  ["admin: 127.0.0.1:8081", "1:1 admin"],
   ["trustedProxies: []", "1:1 trustedProxies"],
   ["limits: {headerBytes: 16KiB}", "1:1 limits"],
   ["workers: 1", "1:1 workers"],
-  ["identity: {account: a}", "1:1 identity"],
+  ["admin: {address: ':8081', tls: {cert: a, key: b}}", "1:27 admin.tls"],
+  ["admin: {address: ':8081', http2: true}", "1:27 admin.http2"],
+  ["identity: {account: a, files: []}", "1:24 identity.files"],
   ["tokenEndpoint: {}", "1:1 tokenEndpoint"],
   ["log: {level: info}", "1:1 log"],
   ["authenticators: {}", "1:1 authenticators"],
   ["authenticate: [anonymous]", "1:1 authenticate"],
-  ["issuer: {keys: {directory: a, rotateEvery: 30d}}", "1:31 issuer.keys.rotateEvery"],
-  ["issuer: {keys: {ephemeral: true, files: [a.pem]}}", "1:34 issuer.keys.files"],
   ["issuer: {keys: {ephemeral: true, redis: {url: a}}}", "1:34 issuer.keys.redis"],
   ["issuer: {keys: {ephemeral: true, pkcs11: {library: a}}}", "1:34 issuer.keys.pkcs11"],
-  ["token: {reuse: true}", "1:9 token.reuse"],
-  ["token: {algorithm: EdDSA}", "1:9 token.algorithm"],
   ["policies: [{name: a, authenticate: [b]}]", "1:22 policies[0].authenticate"],
   ["policies: [{name: a, require: {scopes: [b]}}]", "1:22 policies[0].require"],
   ["policies: [{name: a, upstream: http://b}]", "1:22 policies[0].upstream"],
   ["policies: [{name: a, module: ./a.mjs}]", "1:22 policies[0].module"],
-  ["policies: [{name: a, token: {reuse: true}}]", "1:30 policies[0].token.reuse"],
-  ["policies: [{name: a, token: {algorithm: EdDSA}}]", "1:30 policies[0].token.algorithm"],
 ] as const;
 
 describe("a key that is designed and not built yet is refused as such", () => {
@@ -259,6 +256,7 @@ describe("a key that is designed and not built yet is refused as such", () => {
 
   test.each([
     ["listen: unix:/run/c.sock", "1:9 listen: a unix: socket is not supported yet; expected host:port"],
+    ["admin: unix:/run/a.sock", "1:8 admin: a unix: socket is not supported yet; expected host:port"],
     [
       "upstream: https://a",
       "1:11 upstream: https: and unix: upstreams are not supported yet; expected an http:// URL",
@@ -275,8 +273,10 @@ describe("a key that is designed and not built yet is refused as such", () => {
 const ALGORITHMS = "EdDSA, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512";
 const LISTEN = 'expected an address such as "127.0.0.1:8080", "[::1]:8080" or ":8080"';
 const DURATION = 'expected a duration such as "5m" or a number of seconds';
-const TOKEN_KEYS =
-  "a map with the keys subject, audience, expiresIn, headerName, tokenPrefix, additionalClaims, notBefore, tokenId";
+const OR_NEVER = 'expected a duration such as "30d", or "never"';
+const ADMIN = 'expected an address such as "127.0.0.1:8081", or false for none';
+const WHOSE =
+  "expected at least one of the keys subject, account, project and deployment: whose token is it?";
 const PATTERN = 'expected a pattern such as "/orders/:id" or "/files/*rest"';
 const UNMATCHABLE = "expected a pattern that a request can match";
 const EMPTY_SEGMENT = "an empty segment (//) is refused, or taken out where allowInPath lists it";
@@ -365,11 +365,25 @@ const WRONG_VALUES = [
   ["issuer: {algorithm: 256}", `21 issuer.algorithm: expected one of ${ALGORITHMS}`],
   ["issuer: {expiresIn: 0}", `21 issuer.expiresIn: ${DURATION}`],
   ["issuer: {jwksMaxAge: [5]}", `22 issuer.jwksMaxAge: ${DURATION}`],
-  ["issuer: {keys: ./keys}", "16 issuer.keys: expected a map with the keys directory, env, ephemeral"],
-  ["issuer: {keys: {}}", "16 issuer.keys: expected exactly one of the keys directory, env and ephemeral"],
+  ["issuer: {keys: ./keys}", `16 issuer.keys: expected a map with the keys ${KEYS_KEYS}`],
+  ["issuer: {keys: {directory: a, env: B}}", `16 issuer.keys: ${ONE_SOURCE}`],
+  ["issuer: {keys: {directory: a, files: [b]}}", `16 issuer.keys: ${ONE_SOURCE}`],
+  ["issuer: {keys: {files: [b], env: C, ephemeral: true}}", `16 issuer.keys: ${ONE_SOURCE}`],
+  ["issuer: {keys: {files: a.pem}}", "24 issuer.keys.files: expected a list of files"],
+  ["issuer: {keys: {files: []}}", "24 issuer.keys.files: expected at least one file"],
+  ["issuer: {keys: {files: [a, '']}}", "28 issuer.keys.files[1]: expected a string that is not empty"],
+  ["issuer: {keys: {files: [a, 5]}}", "28 issuer.keys.files[1]: expected a string"],
+  ["issuer: {keys: {files: }}", "24 issuer.keys.files: is empty; leave it out, or make it a list of files"],
+  ["issuer: {keys: {passphrase: ''}}", "29 issuer.keys.passphrase: expected a string that is not empty"],
+  ["issuer: {keys: {passphrase: 5}}", "29 issuer.keys.passphrase: expected a string"],
+  ["issuer: {keys: {overlap: a while}}", `26 issuer.keys.overlap: ${DURATION}`],
+  ["issuer: {keys: {overlap: never}}", `26 issuer.keys.overlap: ${DURATION}`],
+  ["issuer: {keys: {rotateEvery: often}}", `30 issuer.keys.rotateEvery: ${DURATION}`],
+  ["issuer: {keys: {rotateEvery: 0}}", `30 issuer.keys.rotateEvery: ${DURATION}`],
+  ["issuer: {keys: {rotateEvery: false}}", `30 issuer.keys.rotateEvery: ${OR_NEVER}`],
   [
-    "issuer: {keys: {directory: a, env: B}}",
-    "16 issuer.keys: expected exactly one of the keys directory, env and ephemeral",
+    "issuer: {keys: {rotatEvery: 30d}}",
+    "17 issuer.keys.rotatEvery: unknown key `rotatEvery`; did you mean `rotateEvery`?",
   ],
   ["issuer: {keys: {directory: ''}}", "28 issuer.keys.directory: expected a string that is not empty"],
   ["issuer: {keys: {directory: 5}}", "28 issuer.keys.directory: expected a string"],
@@ -379,8 +393,8 @@ const WRONG_VALUES = [
   ],
   ["issuer: {keys: {env: 5}}", "22 issuer.keys.env: expected the name of an environment variable"],
   ["issuer: {keys: {ephemeral: false}}", "28 issuer.keys.ephemeral: expected true"],
-  ["token:", `7 token: is empty; leave it out, or make it ${TOKEN_KEYS}`],
-  ["token: none", `8 token: expected ${TOKEN_KEYS}`],
+  ["token:", `7 token: is empty; leave it out, or make it a map with the keys ${TOKEN_KEYS}`],
+  ["token: none", `8 token: expected a map with the keys ${TOKEN_KEYS}`],
   ["token: {subject: 5}", "18 token.subject: expected a string"],
   ["token: {subject: ''}", "18 token.subject: expected a string that is not empty"],
   ["token: {audience: 5}", "19 token.audience: expected a string or a list of strings"],
@@ -422,6 +436,61 @@ const WRONG_VALUES = [
   ["token: {additionalClaims: {n: 1e999}}", "31 token.additionalClaims.n: expected a finite number"],
   ["token: {notBefore: yes}", "20 token.notBefore: expected true or false"],
   ["token: {tokenId: 1}", "18 token.tokenId: expected true or false"],
+  ["token: {reuse: 1}", "16 token.reuse: expected true or false"],
+  [
+    "token: {algorithm: HS256}",
+    `20 token.algorithm: expected one of ${ALGORITHMS}; an HS algorithm signs with a shared secret, which a JWK Set cannot publish`,
+  ],
+  [
+    "token: {algorithm: none}",
+    `20 token.algorithm: expected one of ${ALGORITHMS}; a token without a signature proves nothing`,
+  ],
+  ["token: {algorithm: es256}", `20 token.algorithm: expected one of ${ALGORITHMS}; did you mean ES256?`],
+  ["policies: [{name: a, token: {reuse: never}}]", "37 policies[0].token.reuse: expected true or false"],
+  [
+    "policies: [{name: a, token: {algorithm: RSA}}]",
+    `41 policies[0].token.algorithm: expected one of ${ALGORITHMS}`,
+  ],
+  ["admin: true", `8 admin: ${ADMIN}`],
+  ["admin: 8081", `8 admin: ${ADMIN}`],
+  ["admin: ", `8 admin: ${ADMIN}`],
+  ["admin: nowhere", `8 admin: ${LISTEN}`],
+  ["admin: {}", `8 admin.address: is missing; ${LISTEN}`],
+  ["admin: {address: 5}", `18 admin.address: ${LISTEN}`],
+  ["identity: {}", `11 identity: ${WHOSE}`],
+  ["identity: {environment_type: production}", `11 identity: ${WHOSE}`],
+  [
+    "identity:",
+    "10 identity: is empty; leave it out, or make it a map with the keys subject, account, project, deployment, environment_type, algorithm, expiresIn, audiences",
+  ],
+  [
+    "identity: my-account",
+    "11 identity: expected a map with the keys subject, account, project, deployment, environment_type, algorithm, expiresIn, audiences",
+  ],
+  ["identity: {account: ''}", "21 identity.account: expected a string that is not empty"],
+  ["identity: {account: 5}", "21 identity.account: expected a string"],
+  ["identity: {subject: [a]}", "21 identity.subject: expected a string"],
+  ["identity: {account: a, project: ''}", "33 identity.project: expected a string that is not empty"],
+  ["identity: {account: a, deployment: 1}", "36 identity.deployment: expected a string"],
+  ["identity: {account: a, environment_type: true}", "42 identity.environment_type: expected a string"],
+  [
+    "identity: {account: a, environmentType: production}",
+    "24 identity.environmentType: unknown key `environmentType`; did you mean `environment_type`?",
+  ],
+  ["identity: {account: a, expiresIn: 0}", `35 identity.expiresIn: ${DURATION}`],
+  [
+    "identity: {account: a, algorithm: HS512}",
+    `35 identity.algorithm: expected one of ${ALGORITHMS}; an HS algorithm signs with a shared secret, which a JWK Set cannot publish`,
+  ],
+  ["identity: {account: a, audiences: b}", "35 identity.audiences: expected a list of audiences"],
+  [
+    "identity: {account: a, audiences: [b, '']}",
+    "39 identity.audiences[1]: expected a string that is not empty",
+  ],
+  [
+    "identity: {account: a, audiences: }",
+    "35 identity.audiences: is empty; leave it out, or make it a list of audiences",
+  ],
   ["policies: {name: a}", "11 policies: expected a list of policies"],
   ["policies:", "10 policies: is empty; leave it out, or make it a list of policies"],
   [
@@ -585,8 +654,92 @@ describe("a wrong value is refused with what is expected", () => {
   });
 });
 
+describe("times of the keys that cannot go together are refused with the reason", () => {
+  const TOO_LATE =
+    "for that long a verifier may hold a JWK Set without the new key, and would refuse its tokens";
+  const overlap = (seconds: number) =>
+    `issuer.keys.overlap: expected at least jwksMaxAge (${seconds} s): ${TOO_LATE}`;
+  const every = (seconds: number) =>
+    `issuer.keys.rotateEvery: expected at least ${seconds} s, which is overlap and a minute: a key cannot be replaced before its successor has been published for that long`;
+
+  test.each([
+    ["overlap: 299", "26", overlap(300)],
+    ["overlap: 4 minutes", "26", overlap(300)],
+    ["overlap: 1h, rotateEvery: 1h", "43", every(3660)],
+    ["overlap: 1h, rotateEvery: 3659", "43", every(3660)],
+    // By default the overlap is a day and two hours.
+    ["rotateEvery: 1d", "30", every(100_860)],
+    ["rotateEvery: 100859", "30", every(100_860)],
+    // One that is short for the JWK Set is the mistake; what follows from it is not said too.
+    ["rotateEvery: 1m, overlap: 1m", "43", overlap(300)],
+  ])("{%s}", (keys, column, message) => {
+    expect(refusalOf(`${UPSTREAM}issuer: {keys: {${keys}}}\n`)).toBe(`${FILE}:2:${column} ${message}`);
+  });
+
+  test.each([
+    [
+      "an overlap shorter than a long jwksMaxAge",
+      "jwksMaxAge: 1h, keys: {overlap: 59m}",
+      "42",
+      overlap(3600),
+    ],
+    // The default of overlap grows with jwksMaxAge.
+    [
+      "a period shorter than the default of overlap",
+      "jwksMaxAge: 7d, keys: {rotateEvery: 7d}",
+      "46",
+      every(619_260),
+    ],
+  ])("%s", (_what, issuer, column, message) => {
+    expect(refusalOf(`${UPSTREAM}issuer: {${issuer}}\n`)).toBe(`${FILE}:2:${column} ${message}`);
+  });
+
+  test.each([
+    "keys: {overlap: 300}",
+    "jwksMaxAge: 1h, keys: {overlap: 1h}",
+    "keys: {overlap: 1h, rotateEvery: 3660}",
+    "keys: {rotateEvery: 100860}",
+    "keys: {rotateEvery: never, overlap: 30d}",
+    "jwksMaxAge: 7d, keys: {rotateEvery: 619260}",
+  ])("{%s} is as short as it may be", (issuer) => {
+    expect(warningsOf(`${UPSTREAM}issuer: {${issuer}}\n`)).toEqual([]);
+  });
+
+  test.each([
+    ["files: [a.pem]", "files"],
+    ["env: KEY", "env"],
+    ["ephemeral: true", "ephemeral"],
+  ])("keys from elsewhere are not rotated here: {%s}", (source, name) => {
+    const keys = `issuer: {keys: {${source}, rotateEvery: 30d, overlap: 1d}}`;
+    expect(refusalOf(`${UPSTREAM}${keys}\n`)).toBe(
+      ["rotateEvery", "overlap"]
+        .map((key) => {
+          const column = keys.indexOf(`${key}: `) + key.length + 3;
+          return `${FILE}:2:${column} issuer.keys.${key}: only for a directory: keys from ${name} are not rotated here`;
+        })
+        .join("\n"),
+    );
+  });
+
+  test("of keys from elsewhere nothing is said about times that they do not have", () => {
+    expect(refusalOf(`${UPSTREAM}issuer: {keys: {ephemeral: true, rotateEvery: 1d, overlap: 1}}\n`)).toBe(
+      [
+        `${FILE}:2:47 issuer.keys.rotateEvery: only for a directory: keys from ephemeral are not rotated here`,
+        `${FILE}:2:60 issuer.keys.overlap: only for a directory: keys from ephemeral are not rotated here`,
+      ].join("\n"),
+    );
+  });
+
+  test("ephemeral keys take no passphrase, and every other source does", () => {
+    expect(refusalOf(`${UPSTREAM}issuer: {keys: {ephemeral: true, passphrase: a}}\n`)).toBe(
+      `${FILE}:2:46 issuer.keys.passphrase: not for ephemeral keys: they are stored nowhere`,
+    );
+    for (const source of ["directory: a", "files: [a.pem]", "env: KEY"])
+      expect(warningsOf(`${UPSTREAM}issuer: {keys: {${source}, passphrase: a}}\n`)).toEqual([]);
+  });
+});
+
 describe("a mistake in one part does not hide one in another", () => {
-  const EXACTLY_ONE = "expected exactly one of the keys directory, env and ephemeral";
   const SAME_NAME = "another policy has this name";
 
   test.each([
@@ -608,11 +761,11 @@ describe("a mistake in one part does not hide one in another", () => {
     ],
     [
       "issuer: {keys: {directory: a, env: 5}}",
-      [`16 issuer.keys: ${EXACTLY_ONE}`, "36 issuer.keys.env: expected the name of an environment variable"],
+      [`16 issuer.keys: ${ONE_SOURCE}`, "36 issuer.keys.env: expected the name of an environment variable"],
     ],
     [
       "issuer: {keys: {directory: a, env: B, redis: {}}}",
-      [`16 issuer.keys: ${EXACTLY_ONE}`, "39 issuer.keys.redis: `redis` is not supported yet"],
+      [`16 issuer.keys: ${ONE_SOURCE}`, "39 issuer.keys.redis: `redis` is not supported yet"],
     ],
     // Without the mistake it would be the one that is expected.
     ["issuer: {keys: {redis: {}}}", ["17 issuer.keys.redis: `redis` is not supported yet"]],
@@ -706,8 +859,12 @@ issuer:
   basePath: $env(SECRET)
   algorithm: $env(SECRET)
   expiresIn: $env(SECRET)
-  keys: {env: $env(SECRET), ephemeral: $env(SECRET)}
+  keys: {env: $env(SECRET), ephemeral: $env(SECRET), rotateEvery: $env(SECRET), overlap: $env(SECRET)}
+admin: $env(SECRET)
+identity: {account: a, algorithm: $env(SECRET), expiresIn: $env(SECRET), audiences: $env(SECRET)}
 token:
+  reuse: $env(SECRET)
+  algorithm: $env(SECRET)
   headerName: $env(SECRET)
   notBefore: $env(SECRET)
   additionalClaims: $env(SECRET)
@@ -717,7 +874,7 @@ policies:
     token: $env(SECRET)
 `;
     const refusal = refusalOf(text, { SECRET: secret });
-    expect(refusal.split("\n")).toHaveLength(20);
+    expect(refusal.split("\n")).toHaveLength(30);
     expect(refusal).not.toContain("hunter");
     expect(refusal).not.toContain("sons");
   });
@@ -728,6 +885,12 @@ describe("warnings", () => {
     "overrides the issuer: a backend that compares iss with the discovery document will refuse the token";
   const WILDCARD =
     "the sidecar listens on every address and issuer.url is not set, so tokens name 127.0.0.1 as their issuer; set issuer.url to a URL that the backend can reach";
+
+  const NO_REUSE = "has no effect: tokenId gives every token an id of its own, so none is used again";
+  const REACHABLE =
+    "the admin listener can be reached from other machines, and whoever reaches it gets ID tokens of this deployment; listen on 127.0.0.1 unless a firewall is in front";
+  const manyKeys = (count: number, seconds: number) =>
+    `about ${count} keys of an algorithm are published at once, because each is kept until its longest token (${seconds} s) has ended; rotate less often, or shorten the tokens`;
 
   const ELSEWHERE = "verifiers look for the keys below this URL, and the sidecar serves them under";
   const END_WITH_IT = "end the URL with it, unless a proxy in front rewrites the path";
@@ -750,6 +913,51 @@ describe("warnings", () => {
         "2:28 issuer.keys.ephemeral: the signing key is lost at every restart, and backends refuse tokens until they fetch the new one; use a directory in production",
       ],
     ],
+    [
+      "a reuse that tokenId makes impossible",
+      "token: {reuse: true, tokenId: true}",
+      [`2:16 token.reuse: ${NO_REUSE}`],
+    ],
+    [
+      "a reuse that tokenId makes impossible, in a policy",
+      "policies: [{name: a, token: {tokenId: true, reuse: true}}]",
+      [`2:52 policies[0].token.reuse: ${NO_REUSE}`],
+    ],
+    ["a tokenId where reuse is the default alone", "token: {tokenId: true}", []],
+    ["a tokenId without reuse", "token: {tokenId: true, reuse: false}", []],
+    [
+      "an admin listener on every address, with identity",
+      "identity: {account: a}\nadmin: ':8081'",
+      [`3:8 admin: ${REACHABLE}`],
+    ],
+    [
+      "an admin listener on an address of the network, with identity",
+      "identity: {account: a}\nadmin: {address: 10.0.0.1:8081}",
+      [`3:8 admin: ${REACHABLE}`],
+    ],
+    ["an admin listener on every address, without identity", "admin: ':8081'", []],
+    ["an admin listener on localhost", "identity: {account: a}\nadmin: localhost:8081", []],
+    ["an admin listener on another loopback address", "identity: {account: a}\nadmin: 127.9.9.9:8081", []],
+    ["an admin listener on IPv6's loopback address", "identity: {account: a}\nadmin: '[::1]:8081'", []],
+    ["the admin listener that identity brings", "identity: {account: a}", []],
+    ["no admin listener", "identity: {account: a}\nadmin: false", []],
+    [
+      "tokens that outlive many rotations",
+      "issuer: {keys: {rotateEvery: 2d}}\ntoken: {expiresIn: 30d}",
+      [`2:30 issuer.keys.rotateEvery: ${manyKeys(17, 2_592_000)}`],
+    ],
+    [
+      "ID tokens that outlive many rotations",
+      "issuer: {keys: {rotateEvery: 2d}}\nidentity: {account: a, expiresIn: 30d}",
+      [`2:30 issuer.keys.rotateEvery: ${manyKeys(17, 2_592_000)}`],
+    ],
+    [
+      "very long tokens under the default rotation",
+      "token: {expiresIn: 1y}",
+      [`1:1 issuer.keys.rotateEvery: ${manyKeys(14, 31_557_600)}`],
+    ],
+    ["very long tokens and no rotation", "issuer: {keys: {rotateEvery: never}}\ntoken: {expiresIn: 1y}", []],
+    ["long tokens under the default rotation", "token: {expiresIn: 200d}", []],
     ["a listener on every address", "listen: ':8080'", [`2:9 listen: ${WILDCARD}`]],
     ["a listener on every IPv4 address", "listen: {address: 0.0.0.0:8080}", [`2:9 listen: ${WILDCARD}`]],
     ["a listener on every IPv6 address", "listen: '[::]:8080'", [`2:9 listen: ${WILDCARD}`]],
@@ -806,6 +1014,14 @@ describe("warnings", () => {
     const { warnings } = parseConfig(`${UPSTREAM}listen: 127.0.0.1:80\n`, { file: FILE, listen: ":80" });
     expect(warnings.map(formatProblem)).toEqual([`--listen: ${WILDCARD}`]);
   });
+
+  test("an admin listener that an option asked for is not blamed on the file", () => {
+    const { warnings } = parseConfig(`${UPSTREAM}identity: {account: a}\nadmin: 127.0.0.1:8081\n`, {
+      file: FILE,
+      admin: ":8081",
+    });
+    expect(warnings.map(formatProblem)).toEqual([`--admin: ${REACHABLE}`]);
+  });
 });
 
 describe("whatever the text, it is a configuration or a ConfigError whose places are inside it", () => {
@@ -837,7 +1053,9 @@ describe("whatever the text, it is a configuration or a ConfigError whose places
     ..."none EdDSA HS256 http://127.0.0.1:9000 /orders/:id GET 5m $env(SET) $env(NOT_SET) $user(sub)".split(
       " ",
     ),
-    ..."__proto__ constructor iss sub tls admin".split(" "),
+    ..."__proto__ constructor iss sub tls admin identity account audiences files rotateEvery overlap passphrase reuse".split(
+      " ",
+    ),
   );
   const value = fc.letrec((tie) => ({
     any: fc.oneof(

@@ -4,21 +4,20 @@ import { createRequestHandler } from "../../src/gateway/handle-request.ts";
 import { createIssuerEndpoints } from "../../src/gateway/issuer-endpoints.ts";
 import { createListener } from "../../src/gateway/listener.ts";
 import { createUpstream } from "../../src/gateway/upstream.ts";
-import type { Issuer } from "../../src/issuer/issuer.ts";
+import type { Tokens } from "../../src/issuer/tokens.ts";
 import { startBackend } from "../support/backend.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
-/** A sidecar whose tokens are signed by `signJwt`. */
-async function startWithSigner(upstreamUrl: string, signJwt: Issuer["signJwt"]) {
+/** A sidecar whose tokens are made by `tokenFor`. */
+async function startWithTokens(upstreamUrl: string, tokenFor: Tokens["tokenFor"]) {
   await using sidecar = await startSidecar(upstreamUrl);
-  const { config } = sidecar;
-  const issuer = { ...sidecar.issuer, signJwt };
+  const { config, issuer } = sidecar;
   const upstream = createUpstream(config.upstream);
   const listener = createListener(config.timeouts);
   const causes: string[] = [];
   const { port } = await listener.listen({ host: "127.0.0.1", port: 0 });
   const handle = createRequestHandler({
-    issuer,
+    tokens: { tokenFor },
     issuerEndpoints: createIssuerEndpoints(issuer, config.issuer.basePath),
     policies: config.policies,
     upstream,
@@ -39,11 +38,19 @@ async function startWithSigner(upstreamUrl: string, signJwt: Issuer["signJwt"]) 
   };
 }
 
-test("where signing throws the answer is 503, and nothing is forwarded", async () => {
+const broken = new Error("the key is broken");
+
+test.each([
+  [
+    "at once",
+    () => {
+      throw broken;
+    },
+  ],
+  ["later", () => Promise.reject(broken)],
+] as const)("where signing fails %s the answer is 503, and nothing is forwarded", async (_when, tokenFor) => {
   await using backend = await startBackend();
-  await using sidecar = await startWithSigner(backend.url, () =>
-    Promise.reject(new Error("the key is broken")),
-  );
+  await using sidecar = await startWithTokens(backend.url, tokenFor);
 
   const response = await fetch(`http://127.0.0.1:${sidecar.port}/`);
 
@@ -61,7 +68,7 @@ describe("a request is not forwarded where, while its token was signed,", () => 
     const { promise: signing, resolve: beginsToSign } = Promise.withResolvers<void>();
     const { promise: token, resolve: sign } = Promise.withResolvers<string>();
     await using backend = await startBackend();
-    await using sidecar = await startWithSigner(backend.url, () => {
+    await using sidecar = await startWithTokens(backend.url, () => {
       beginsToSign();
       return token;
     });

@@ -1,5 +1,8 @@
+import { join } from "node:path";
+import { createRemoteJWKSet, jwtVerify } from "jose";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { startBackend, type TestBackend } from "../support/backend.ts";
+import { temporaryFolder } from "../support/command-line.ts";
 import { sendRaw } from "../support/raw-client.ts";
 import { startSidecar, type TestSidecar } from "../support/sidecar.ts";
 
@@ -157,4 +160,143 @@ test("neither Host nor X-Forwarded-Host can poison the issuer's URLs", async () 
 
   expect(answer).toContain(`"issuer":"${sidecar.url}/__issuer"`);
   expect(answer).not.toContain("evil.example");
+});
+
+describe("the JWK Set, asked for some algorithms alone,", () => {
+  const yaml = `issuer: {keys: {ephemeral: true}}
+policies:
+  - {name: ec, match: {path: /ec}, token: {algorithm: ES256}}
+  - {name: other-ec, match: {path: /other-ec}, token: {algorithm: ES384}}
+  - {name: rest}
+`;
+  let several: TestSidecar;
+  beforeAll(async () => {
+    several = await startSidecar(backend.url, { yaml });
+    return () => several.close();
+  });
+  const algorithmsAt = async (query: string) => {
+    const response = await fetch(`${several.url}${JWKS}${query}`);
+    expect(response.status).toBe(200);
+    const { keys } = (await response.json()) as { keys: { alg: string }[] };
+    return keys.map(({ alg }) => alg);
+  };
+
+  test.each([
+    ["", ["EdDSA", "ES256", "ES384"]],
+    ["?other=1", ["EdDSA", "ES256", "ES384"]],
+    ["?alg=EdDSA", ["EdDSA"]],
+    ["?alg=ES256", ["ES256"]],
+    ["?alg=ES384&alg=EdDSA", ["EdDSA", "ES384"]],
+    ["?alg=ES%32%356", ["ES256"]],
+    ["?alg=RS256", []],
+    ["?alg=", []],
+    ["?alg=es256", []],
+    ["?alg=ES256,ES384", []],
+  ])("%s has the keys for %j", async (query, algorithms) => {
+    expect(await algorithmsAt(query)).toEqual(algorithms);
+  });
+
+  test("has an ETag of its own, which is the same the next time", async () => {
+    const etagOf = async (query: string) =>
+      (await fetch(`${several.url}${JWKS}${query}`, { method: "HEAD" })).headers.get("etag");
+    const all = await etagOf("");
+    const some = await etagOf("?alg=ES256");
+    expect(some).toMatch(/^"[\w-]{43}"$/);
+    expect(some).not.toBe(all);
+    expect(await etagOf("?alg=EdDSA")).not.toBe(some);
+    expect(await etagOf("?alg=ES256")).toBe(some);
+  });
+
+  test("answers 304 to who has it, and 200 to who has another selection", async () => {
+    const url = `${several.url}${JWKS}?alg=ES256`;
+    const etag = (await fetch(url)).headers.get("etag") ?? "";
+    const whole = (await fetch(several.url + JWKS)).headers.get("etag") ?? "";
+    const statusFor = async (ifNoneMatch: string) =>
+      (await fetch(url, { headers: { "if-none-match": ifNoneMatch } })).status;
+    expect(await statusFor(etag)).toBe(304);
+    expect(await statusFor(whole)).toBe(200);
+  });
+
+  test("answers HEAD with the length of its own body and no body", async () => {
+    const get = await fetch(`${several.url}${JWKS}?alg=ES256`);
+    const answer = await sendRaw(
+      several.port,
+      `HEAD ${JWKS}?alg=ES256 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,
+    );
+    expect(answer).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(answer).toContain(`content-length: ${(await get.arrayBuffer()).byteLength}\r\n`);
+    expect(answer.split("\r\n\r\n")[1]).toBe("");
+  });
+
+  test("lets a verifier that knows one algorithm verify its tokens", async () => {
+    await using own = await startBackend();
+    await using front = await startSidecar(own.url, { yaml });
+    await fetch(`${front.url}/ec`);
+    const token = own.requests[0]?.headers.authorization?.slice("Bearer ".length) ?? "";
+    const keys = createRemoteJWKSet(new URL(`${front.url}${JWKS}?alg=ES256`));
+    const { protectedHeader } = await jwtVerify(token, keys, { algorithms: ["ES256"] });
+    expect(protectedHeader.alg).toBe("ES256");
+  });
+});
+
+test("discovery names every algorithm that a key is for, and the claims of identity", async () => {
+  await using several = await startSidecar(backend.url, {
+    yaml: `issuer: {keys: {ephemeral: true}}
+admin: false
+identity: {account: a, deployment: d, algorithm: ES256}
+token: {algorithm: ES384}
+`,
+  });
+  const metadata = (await (await fetch(several.url + DISCOVERY)).json()) as Record<string, string[]>;
+  expect(metadata.id_token_signing_alg_values_supported).toEqual(["EdDSA", "ES384", "ES256"]);
+  expect(metadata.claims_supported).toEqual([
+    ...["iss", "sub", "aud", "iat", "exp", "nbf", "jti", "account", "deployment"],
+  ]);
+});
+
+test("the documents follow a rotation, each step under a new ETag", async () => {
+  using folder = temporaryFolder();
+  const directory = join(folder.path, "keys");
+  let now = Date.parse("2026-01-01T00:00:00Z");
+  await using rotating = await startSidecar(backend.url, {
+    now: () => now,
+    yaml: `issuer: {expiresIn: 5m, keys: {directory: ${directory}, rotateEvery: 30d, overlap: 24h}}`,
+  });
+  const seen = async () => {
+    const response = await fetch(rotating.url + JWKS);
+    const { keys } = (await response.json()) as { keys: { kid: string }[] };
+    return { kids: keys.map(({ kid }) => kid), etag: response.headers.get("etag") };
+  };
+  const after = async (seconds: number) => {
+    now += seconds * 1000;
+    await rotating.issuer.refreshKeys();
+    return await seen();
+  };
+
+  const first = await seen();
+  const [old] = first.kids;
+  expect(first.kids).toHaveLength(1);
+  expect(await after(60)).toEqual(first);
+
+  // The successor is made when the old key has overlap and a minute left to sign.
+  const published = await after(29 * 86_400);
+  expect(published.kids).toEqual([old, expect.any(String)]);
+  expect(published.etag).not.toBe(first.etag);
+  const [, successor] = published.kids;
+
+  const signing = await after(86_400 + 60);
+  expect(signing.kids).toEqual([successor, old]);
+  expect(signing.etag).not.toBe(published.etag);
+
+  // The longest token, what a verifier allows for clocks, and what clocks may be off.
+  const last = await after(300 + 300 + 7200);
+  expect(last.kids).toEqual([successor]);
+  expect(new Set([first, published, signing, last].map(({ etag }) => etag)).size).toBe(4);
+
+  const stale = await fetch(rotating.url + JWKS, { headers: { "if-none-match": first.etag ?? "" } });
+  expect(stale.status).toBe(200);
+  // The algorithm is the same throughout, and so is the metadata.
+  expect(await (await fetch(rotating.url + DISCOVERY)).json()).toMatchObject({
+    id_token_signing_alg_values_supported: ["EdDSA"],
+  });
 });

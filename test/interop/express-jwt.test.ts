@@ -39,7 +39,7 @@ test("express-jwt refuses a request whose token has one changed payload byte", a
   const token = await service.sidecar.issuer.signJwt({
     subject: "api-gateway",
     audience: AUDIENCE,
-    lifetimeSeconds: 60,
+    expiresIn: 60,
   });
   const send = (jwt: string) => fetch(service.url, { headers: { authorization: `Bearer ${jwt}` } });
 

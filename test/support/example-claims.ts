@@ -17,7 +17,7 @@ export async function expectOthersAreRefused({ sidecar, url }: RunningExample): 
   const token = await sidecar.issuer.signJwt({
     subject: "api-gateway",
     audience: AUDIENCE,
-    lifetimeSeconds: 60,
+    expiresIn: 60,
   });
   const direct = (headers: Record<string, string>) => fetch(`${url}/orders`, { headers });
   const answers = {

@@ -5,6 +5,8 @@ import type { Issuer } from "../../src/issuer/issuer.ts";
 export interface TestSidecar extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
+  /** `undefined` where the YAML has no `admin`. */
+  readonly adminUrl: string | undefined;
   readonly issuer: Issuer;
   readonly config: Config;
   /** What the sidecar told its operator, in order. */
@@ -34,6 +36,7 @@ export async function startSidecar(upstream: string, options: TestSidecarOptions
   return {
     url: running.url,
     port: Number(new URL(running.url).port),
+    adminUrl: running.adminUrl,
     issuer: running.issuer,
     config,
     failures,

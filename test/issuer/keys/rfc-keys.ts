@@ -24,3 +24,17 @@ export const RFC_ED25519_KEY = {
 
 /** RFC 8037 §A.3 */
 export const RFC_ED25519_THUMBPRINT = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+
+/** The EC key of RFC 7517 §A.2, word for word: its member `use` says that it is for encryption. */
+export const RFC_EC_KEY_FOR_ENCRYPTION = {
+  kty: "EC",
+  crv: "P-256",
+  x: "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+  y: "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+  d: "870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE",
+  use: "enc",
+  kid: "1",
+} as const;
+
+/** Its thumbprint, as the tests of jwcrypto and jose4j have it. */
+export const RFC_EC_THUMBPRINT = "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s";

@@ -1,5 +1,8 @@
 import ms from "ms";
 
+/** A hundred years: later than that no key, token or date has to be thought of. */
+const MAX_SECONDS = 36_525 * 86_400;
+
 /** What every message about a duration says is expected. */
 export const DURATION_EXPECTED = 'expected a duration such as "5m" or a number of seconds';
 
@@ -10,11 +13,11 @@ const DURATION_PATTERN = /^\d+(?:\.\d+)?\s*(?!ms\b|msecs?\b|milliseconds?\b)[a-z
  * Reads a duration: a number is seconds, a string has a unit (s, sec, second, m, min, minute, h, hr, hour,
  * d, day, w, week, y, yr, year, with plurals and an optional space; a year is 365.25 days).
  *
- * @returns whole seconds, at least 1; `undefined` where the value is no such duration
+ * @returns whole seconds, at least 1 and at most a hundred years; `undefined` where the value is no such duration
  */
 export function parseDuration(value: string | number): number | undefined {
-  const seconds = typeof value === "number" ? value : secondsOf(value.trim());
-  return seconds >= 1 && Number.isSafeInteger(seconds) ? seconds : undefined;
+  const seconds = typeof value === "string" ? secondsOf(value.trim()) : value;
+  return Number.isInteger(seconds) && seconds >= 1 && seconds <= MAX_SECONDS ? seconds : undefined;
 }
 
 function secondsOf(text: string): number {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { parseDuration } from "../../src/config/duration.ts";
+import { parseDuration } from "../src/duration.ts";
 
 const UNITS = [
   [1, ["s", "sec", "secs", "second", "seconds"]],
@@ -87,6 +87,8 @@ test.each([
   ["a number without end", Number.POSITIVE_INFINITY],
   ["more seconds than can be counted exactly", 2 ** 53],
   ["more years than can be counted exactly", "999999999 years"],
+  ["more than a hundred years", "101y"],
+  ["a number that is a bigint", 60n as unknown as number],
   ["a very long text", `${"1".repeat(100_000)}s`],
   ["a very long unit", `1${"s".repeat(100_000)}`],
   ["several lines", "5m\n5m"],

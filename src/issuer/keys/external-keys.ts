@@ -1,0 +1,170 @@
+import { dirname } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { misfitOf, SIGNING_ALGORITHMS, type SigningAlgorithm } from "../algorithms.ts";
+import { KeyError } from "./key-error.ts";
+import { MOUNTED_FILE, readKeyFile } from "./key-file.ts";
+import { type IssuerKeys, type KeyEvent, type KeySet, keySetOf } from "./key-set.ts";
+import { type ParsedPrivateKey, parsePrivateKey } from "./private-key.ts";
+import { JobQueue, refreshOften, reportingProblems, watchFolders } from "./refresh.ts";
+import type { KeyNeed } from "./ring.ts";
+import { createSigningKey, type SigningKey } from "./signing-key.ts";
+
+/** Keys that somebody else makes and rotates. */
+export type ExternalKeySource =
+  | {
+      readonly kind: "files";
+      /** PEM or JWK; the first of an algorithm signs. */
+      readonly files: readonly string[];
+      readonly passphrase: string | undefined;
+    }
+  | { readonly kind: "env"; readonly variable: string; readonly passphrase: string | undefined };
+
+/** Variables by name. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What {@link openExternalKeys} needs. */
+export interface ExternalKeysOptions {
+  readonly source: ExternalKeySource;
+  readonly needs: readonly KeyNeed[];
+  readonly env: Environment;
+  readonly onEvent: (event: KeyEvent) => void;
+}
+
+/**
+ * Reads keys that are managed elsewhere, and reads files again when they change. Files that cannot be used leave the
+ * keys as they were.
+ *
+ * @throws {KeyError} ERR_KEY when a key is missing, unsafe, or fits no algorithm
+ */
+export async function openExternalKeys(options: ExternalKeysOptions): Promise<IssuerKeys> {
+  const { source, needs, env, onEvent } = options;
+  let texts = await textsOf(source, env);
+  let { keys, set } = await keysIn(texts, options);
+
+  async function readAgain(): Promise<void> {
+    const newTexts = await textsOf(source, env);
+    if (isDeepStrictEqual(newTexts, texts)) return;
+    const next = await keysIn(newTexts, options);
+    texts = newTexts;
+    if (isDeepStrictEqual(next.set.published, set.published)) return;
+    announce(keys, next.keys);
+    ({ keys, set } = next);
+  }
+
+  function announce(before: readonly SigningKey[], after: readonly SigningKey[]): void {
+    const wasPublished = (kid: string) => before.some((key) => key.kid === kid);
+    for (const { purpose, algorithm } of needs) {
+      const active = after.find((key) => key.algorithm === algorithm);
+      if (!active || before.find((key) => key.algorithm === algorithm)?.kid === active.kid) continue;
+      onEvent({ kind: "key", kid: active.kid, algorithm, purpose, state: "active", until: undefined });
+      if (!wasPublished(active.kid))
+        onEvent({
+          kind: "warning",
+          message: `key ${active.kid} signs and was not published before: verifiers refuse its tokens until they fetch the JWK Set again; list a new key in the second place first`,
+        });
+    }
+  }
+
+  // What was read first must not take the place of what was read later.
+  const queue = new JobQueue();
+  const refresh = reportingProblems(() => queue.run(readAgain), onEvent);
+  const refreshing =
+    source.kind === "files"
+      ? // The folders: a file that is replaced by a rename, or by a link to it, is another file.
+        refreshOften(refresh, (changed) => watchFolders(source.files.map(dirname), changed))
+      : undefined;
+  return {
+    current: () => set,
+    refresh,
+    // Whoever rotates these keys sees to how long they stay.
+    keepFor: async () => {},
+    async close() {
+      refreshing?.close();
+      await queue.idle();
+    },
+  };
+}
+
+function setOf(keys: readonly SigningKey[], needs: readonly KeyNeed[], source: ExternalKeySource): KeySet {
+  const active = needs.map(({ purpose, algorithm }) => {
+    const key = keys.find((candidate) => candidate.algorithm === algorithm);
+    if (key) return { purpose, key, longestLifetimeSeconds: Number.POSITIVE_INFINITY };
+    const remedy =
+      purpose === "identity"
+        ? "add one, or set identity.algorithm to one that the keys are for"
+        : "add one, or name an algorithm that the keys are for in issuer.algorithm; a JWK says with alg what it is for";
+    throw new KeyError(nameOf(source), `there is no key for ${algorithm}; ${remedy}`);
+  });
+  return keySetOf(active, keys);
+}
+
+function nameOf(source: ExternalKeySource): string {
+  return source.kind === "env" ? `the environment variable ${source.variable}` : source.files.join(", ");
+}
+
+/**
+ * Reads the keys of an external source, in its order.
+ *
+ * @throws {KeyError} ERR_KEY as {@link openExternalKeys}
+ */
+export async function readExternalKeys(options: ReadOptions): Promise<ExternalKeys> {
+  return keysIn(await textsOf(options.source, options.env), options);
+}
+
+/** Keys in the order of their source, and what they are good for. */
+interface ExternalKeys {
+  readonly keys: readonly SigningKey[];
+  readonly set: KeySet;
+}
+
+type ReadOptions = Pick<ExternalKeysOptions, "source" | "needs" | "env">;
+
+/** A text with a key, and what it came from, for messages. */
+interface KeyText {
+  readonly name: string;
+  readonly text: string;
+}
+
+async function keysIn(texts: readonly KeyText[], { source, needs }: ReadOptions): Promise<ExternalKeys> {
+  const keys: SigningKey[] = [];
+  for (const { name, text } of texts) {
+    const parsed = parsePrivateKey(text, name, source.passphrase);
+    const key = await createSigningKey(parsed.privateKey, algorithmOf(parsed, needs, keys), name);
+    if (keys.some(({ kid }) => kid === key.kid)) throw new KeyError(name, "this key is listed twice");
+    keys.push(key);
+  }
+  return { keys, set: setOf(keys, needs, source) };
+}
+
+async function textsOf(source: ExternalKeySource, env: Environment): Promise<readonly KeyText[]> {
+  if (source.kind === "files")
+    return Promise.all(
+      source.files.map(async (file) => ({ name: file, text: await readKeyFile(file, MOUNTED_FILE) })),
+    );
+  const name = nameOf(source);
+  const text = env[source.variable];
+  if (text === undefined) throw new KeyError(name, "not set; expected a private key in PEM or as a JWK");
+  // A variable often holds a PEM whose line ends were written as \n.
+  return [{ name, text: text.includes("\n") ? text : text.replaceAll("\\n", "\n") }];
+}
+
+/**
+ * What a key is for: what a JWK says; else an algorithm that is needed, fits, and has no key yet; else the first that
+ * is needed and fits. A further key that fits none of these is published for the first algorithm that it fits.
+ */
+function algorithmOf(
+  { privateKey, algorithm }: ParsedPrivateKey,
+  needs: readonly KeyNeed[],
+  before: readonly SigningKey[],
+): SigningAlgorithm {
+  if (algorithm) return algorithm;
+  const needed = needs.map((need) => need.algorithm);
+  const fitting = [...needed, ...(before.length > 0 ? SIGNING_ALGORITHMS : [])].filter(
+    (candidate) => misfitOf(privateKey, candidate) === undefined,
+  );
+  const without = fitting.find(
+    (candidate) => needed.includes(candidate) && before.every((key) => key.algorithm !== candidate),
+  );
+  // Where none fits, the first that is needed says why not.
+  return without ?? fitting[0] ?? needed[0] ?? "EdDSA";
+}

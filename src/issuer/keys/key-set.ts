@@ -1,0 +1,67 @@
+import type { SigningAlgorithm } from "../algorithms.ts";
+import type { KeyPurpose } from "./ring.ts";
+import type { PublicJwk, SigningKey } from "./signing-key.ts";
+
+/** A key that signs now. */
+export interface ActiveKey {
+  readonly key: SigningKey;
+  /** The lifetime of the longest token that the key is kept for, in seconds. */
+  readonly longestLifetimeSeconds: number;
+}
+
+/** The keys of an issuer at one moment. It never changes; where the keys do, another one takes its place. */
+export interface KeySet {
+  /** What the JWK Set shows, the keys that sign first. */
+  readonly published: readonly PublicJwk[];
+  /** The key that signs tokens of this purpose with this algorithm; `undefined` where there is none. */
+  activeKey(purpose: KeyPurpose, algorithm: SigningAlgorithm): ActiveKey | undefined;
+}
+
+/** The keys of an issuer as time goes by. */
+export interface IssuerKeys {
+  /** The keys of this moment. The same object as long as nothing changes. */
+  current(): KeySet;
+  /**
+   * Sees to it that what the key of this purpose and algorithm signs can be verified for this long.
+   *
+   * @throws {KeyError} ERR_KEY when that cannot be stored
+   */
+  keepFor(purpose: KeyPurpose, algorithm: SigningAlgorithm, lifetimeSeconds: number): Promise<void>;
+  /** Looks at the source again, and does what is due. It never throws: what goes wrong is an event. */
+  refresh(): Promise<void>;
+  /** Stops watching. */
+  close(): Promise<void>;
+}
+
+/** What became of a key, or what is wrong with the keys. */
+export type KeyEvent =
+  | {
+      readonly kind: "key";
+      readonly kid: string;
+      readonly algorithm: SigningAlgorithm;
+      readonly purpose: KeyPurpose;
+      readonly state: "pending" | "active" | "retiring" | "gone";
+      /** When the next transition is due, in milliseconds since the epoch, where that is known. */
+      readonly until: number | undefined;
+    }
+  /** Done as asked, with an effect that may not be wanted. */
+  | { readonly kind: "warning"; readonly message: string }
+  /** The issuer goes on with the keys that it has. */
+  | { readonly kind: "problem"; readonly message: string }
+  /** What was wrong is not any more. */
+  | { readonly kind: "recovered" };
+
+/** Builds a key set from the keys that sign and those that are published beside them. */
+export function keySetOf(
+  active: readonly (ActiveKey & { readonly purpose: KeyPurpose })[],
+  others: readonly SigningKey[],
+): KeySet {
+  const published = new Map(
+    [...active.map(({ key }) => key), ...others].map((key) => [key.kid, key.publicJwk]),
+  );
+  return Object.freeze({
+    published: Object.freeze([...published.values()]),
+    activeKey: (purpose: KeyPurpose, algorithm: SigningAlgorithm) =>
+      active.find((entry) => entry.purpose === purpose && entry.key.algorithm === algorithm),
+  });
+}

@@ -1,0 +1,237 @@
+import type { SigningAlgorithm } from "../algorithms.ts";
+import { KeyError } from "./key-error.ts";
+import { type ActiveKey, type IssuerKeys, type KeyEvent, type KeySet, keySetOf } from "./key-set.ts";
+import { generatePrivateKey } from "./private-key.ts";
+import { JobQueue, refreshOften, reportingProblems } from "./refresh.ts";
+import {
+  isRotationDue,
+  type KeyNeed,
+  type KeyPurpose,
+  type KeyState,
+  nextTransitionOf,
+  type Ring,
+  type RingKey,
+  type Rotation,
+  signingKeyOf,
+  stateOf,
+  steadyPeriodOf,
+  withFirstKey,
+  withLateEnds,
+  withLifetimes,
+  withoutGone,
+  withPublishedKeysTimed,
+  withSuccessor,
+} from "./ring.ts";
+import { createSigningKey, type SigningKey } from "./signing-key.ts";
+import type { KeyStore, StoredRing } from "./store.ts";
+
+/** What {@link openManagedKeys} needs. */
+export interface ManagedKeysOptions {
+  readonly store: KeyStore;
+  readonly rotation: Rotation;
+  /** The keys that must be there, in the order in which they are published. */
+  readonly needs: readonly KeyNeed[];
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly onEvent: (event: KeyEvent) => void;
+}
+
+/**
+ * Opens a ring, makes the keys that it lacks, and keeps it going: a tick reads the ring again, times what is published,
+ * makes successors that are due, and forgets what is gone. What signs at a moment follows from the clock alone, whether
+ * the store answers or not.
+ *
+ * @throws {KeyError} ERR_KEY when the ring cannot be read, or lacks a key and cannot be written
+ */
+export async function openManagedKeys(options: ManagedKeysOptions): Promise<IssuerKeys> {
+  const { rotation, needs, now, onEvent } = options;
+  const store = neverBackwards(options.store);
+  let { ring } = await changeRing(store, (stored) => prepared(stored, needs, now()));
+  let view = viewOf(ring, needs, now());
+  let states = statesOf(ring, now());
+
+  function adopt(next: Ring): void {
+    if (next === ring) return;
+    ring = next;
+    view = viewOf(ring, needs, now());
+  }
+
+  function current(): KeySet {
+    const time = now();
+    if (time >= view.until || time < view.from) view = viewOf(ring, needs, time);
+    return view.keys;
+  }
+
+  /** Persist, publish, wait, sign: in that order. A new key gets its time only after it has been published. */
+  async function tick(): Promise<void> {
+    // What another process has put into the ring is published from here on.
+    const loaded = withLateEnds((await store.load()).ring, ring, now());
+    // Unless a key that is needed was taken out of it: the keys before go on until there is another one.
+    if (needs.every((need) => signingKeyOf(loaded, need, now()))) adopt(loaded);
+    const saved = await changeRing(store, (stored) =>
+      advanced(withLateEnds(stored, ring, now()), needs, rotation, now()),
+    );
+    adopt(saved.ring);
+    const isPublished = (kid: string) => ring.keys.some(({ key }) => key.kid === kid);
+    const timed = await changeRing(store, (stored) =>
+      stored.keys.every(({ key }) => isPublished(key.kid))
+        ? withPublishedKeysTimed(stored, rotation, now())
+        : stored,
+    );
+    adopt(timed.ring);
+  }
+
+  function announce(): void {
+    const before = states;
+    states = statesOf(ring, now());
+    for (const [kid, { entry, state }] of states)
+      if (before.get(kid)?.state !== state) onEvent(eventOf(entry, state, now()));
+    for (const [kid, { entry }] of before) if (!states.has(kid)) onEvent(eventOf(entry, "gone", now()));
+  }
+
+  // A tick that hangs on its disk is not overtaken by the next.
+  const queue = new JobQueue();
+  const tickReporting = reportingProblems(() => queue.run(tick), onEvent);
+
+  async function refresh(): Promise<void> {
+    await tickReporting();
+    announce();
+  }
+
+  const refreshing = refreshOften(refresh, (changed) => store.watch(changed));
+  return {
+    current,
+    refresh,
+    async keepFor(purpose, algorithm, longestLifetimeSeconds) {
+      const need = { purpose, algorithm, longestLifetimeSeconds };
+      await queue.run(async () => {
+        const saved = await changeRing(store, (stored) => withLifetimes(stored, [need], now()));
+        adopt(saved.ring);
+      });
+    },
+    async close() {
+      refreshing.close();
+      await queue.idle();
+    },
+  };
+}
+
+/** A store that refuses a ring older than one it has had: keys that sign now would not be in it. */
+function neverBackwards(store: KeyStore): KeyStore {
+  let newest = 0;
+  return {
+    ...store,
+    async load() {
+      const stored = await store.load();
+      if (stored.version < newest)
+        throw new KeyError(
+          store.name,
+          `the key ring is ${stored.version === 0 ? "gone" : "an older one"}; the keys in memory go on. Put it back, or restart to use what is there`,
+        );
+      newest = stored.version;
+      return stored;
+    },
+    async save(ring, version) {
+      const saved = await store.save(ring, version);
+      newest = Math.max(newest, saved ?? 0);
+      return saved;
+    },
+  };
+}
+
+/** Each conflict means that another process has succeeded. */
+const MAX_CONFLICTS = 100;
+
+/**
+ * Changes a stored ring: loads it, applies `change`, and saves the result, again from the start where another process
+ * was faster.
+ *
+ * @param change the same ring where there is nothing to do
+ * @throws {KeyError} ERR_KEY when the ring cannot be read or written
+ */
+export async function changeRing(
+  store: KeyStore,
+  change: (ring: Ring) => Ring | Promise<Ring>,
+): Promise<StoredRing> {
+  for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts++) {
+    const stored = await store.load();
+    const ring = await change(stored.ring);
+    if (ring === stored.ring && !stored.isOutdated) return stored;
+    const version = await store.save(ring, stored.version);
+    if (version !== undefined) return { ring, version };
+  }
+  throw new KeyError(store.name, "other processes change the key ring all the time; find out which");
+}
+
+/** The ring with every key that is needed at once, each kept for as long as its longest token lives. */
+export async function prepared(ring: Ring, needs: readonly KeyNeed[], now: number): Promise<Ring> {
+  let next = withLifetimes(ring, needs, now);
+  for (const need of needs)
+    if (!signingKeyOf(next, need, now)) next = withFirstKey(next, need, await newKey(need.algorithm), now);
+  return next;
+}
+
+/** The ring with what is due at `now`: keys that are lacking, successors, and without the keys that are gone. */
+async function advanced(
+  ring: Ring,
+  needs: readonly KeyNeed[],
+  rotation: Rotation,
+  now: number,
+): Promise<Ring> {
+  let next = withoutGone(await prepared(ring, needs, now), now);
+  for (const need of needs)
+    if (isRotationDue(next, need, rotation, now))
+      next = withSuccessor(next, need, await newKey(need.algorithm), now);
+  return next;
+}
+
+/** Makes a key to sign with `algorithm`. */
+export async function newKey(algorithm: SigningAlgorithm): Promise<SigningKey> {
+  return createSigningKey(await generatePrivateKey(algorithm), algorithm, "the new key");
+}
+
+interface View {
+  readonly keys: KeySet;
+  /** Until when and from when on the clock makes no difference. */
+  readonly from: number;
+  readonly until: number;
+}
+
+function viewOf(ring: Ring, needs: readonly KeyNeed[], now: number): View {
+  return { keys: keysAt(ring, needs, now), ...steadyPeriodOf(ring, now) };
+}
+
+/** What a ring publishes at `now`, and what signs. */
+export function keysAt(ring: Ring, needs: readonly KeyNeed[], now: number): KeySet {
+  const inState = (...wanted: readonly KeyState[]) =>
+    ring.keys.filter((entry) => wanted.includes(stateOf(ring, entry, now)));
+  const rank = ({ purpose, key }: RingKey) => {
+    const index = needs.findIndex((need) => need.purpose === purpose && need.algorithm === key.algorithm);
+    return index === -1 ? needs.length : index;
+  };
+  const active: (ActiveKey & { purpose: KeyPurpose })[] = inState("active").toSorted(
+    (a, b) => rank(a) - rank(b),
+  );
+  return keySetOf(
+    active,
+    inState("pending", "retiring").map(({ key }) => key),
+  );
+}
+
+type States = ReadonlyMap<string, { readonly entry: RingKey; readonly state: KeyState }>;
+
+function statesOf(ring: Ring, now: number): States {
+  return new Map(ring.keys.map((entry) => [entry.key.kid, { entry, state: stateOf(ring, entry, now) }]));
+}
+
+function eventOf(entry: RingKey, state: KeyState, now: number): KeyEvent {
+  const { key, purpose } = entry;
+  return {
+    kind: "key",
+    kid: key.kid,
+    algorithm: key.algorithm,
+    purpose,
+    state,
+    until: state === "gone" ? undefined : nextTransitionOf(entry, now),
+  };
+}

@@ -1,0 +1,63 @@
+import { createPublicKey, type KeyObject, sign, verify } from "node:crypto";
+import { calculateJwkThumbprint } from "jose";
+import { misfitOf, type SigningAlgorithm } from "../algorithms.ts";
+import { KeyError } from "./key-error.ts";
+
+/** A public key as the JWK Set shows it (RFC 7517): never a private member. */
+export type PublicJwk = Readonly<Record<"kty" | "kid" | "use" | "alg", string>> &
+  Readonly<Record<string, string>>;
+
+/** A private key that signs with one algorithm, and the public half that verifies. */
+export interface SigningKey {
+  /** RFC 7638 thumbprint (SHA-256, base64url). */
+  readonly kid: string;
+  readonly algorithm: SigningAlgorithm;
+  readonly privateKey: KeyObject;
+  readonly publicJwk: PublicJwk;
+}
+
+/**
+ * Prepares a private key for signing with `algorithm`.
+ *
+ * @param source what the key came from, for messages
+ * @throws {KeyError} ERR_KEY when the key does not fit the algorithm
+ */
+export async function createSigningKey(
+  privateKey: KeyObject,
+  algorithm: SigningAlgorithm,
+  source: string,
+): Promise<SigningKey> {
+  const misfit = misfitOf(privateKey, algorithm);
+  if (misfit) throw new KeyError(source, misfit);
+  const publicKey = createPublicKey(privateKey);
+  if (!belongTogether(privateKey, publicKey))
+    throw new KeyError(source, "the private and the public part of this key do not belong together");
+  const members = publicMembersOf({ ...publicKey.export({ format: "jwk" }) });
+  const kid = await calculateJwkThumbprint(members);
+  const publicJwk = Object.freeze({ ...members, kid, use: "sig", alg: algorithm });
+  return Object.freeze({ kid, algorithm, privateKey, publicJwk });
+}
+
+/** A JWK carries both parts, and Node.js does not compare them for every type of key. */
+function belongTogether(privateKey: KeyObject, publicKey: KeyObject): boolean {
+  const digest = privateKey.asymmetricKeyType === "ed25519" ? null : "sha256";
+  const probe = Buffer.from("probe");
+  try {
+    return verify(digest, probe, publicKey, sign(digest, probe, privateKey));
+  } catch {
+    return false;
+  }
+}
+
+/** The members of each key type that are public (RFC 7518 §6.2.1 and §6.3.1, RFC 8037 §2). */
+const PUBLIC_MEMBERS: Readonly<Record<string, readonly string[]>> = {
+  OKP: ["crv", "x"],
+  EC: ["crv", "x", "y"],
+  RSA: ["n", "e"],
+};
+
+function publicMembersOf(jwk: Readonly<Record<string, unknown>>): { kty: string } & Record<string, string> {
+  const kty = String(jwk.kty);
+  const names = PUBLIC_MEMBERS[kty] ?? [];
+  return { kty, ...Object.fromEntries(names.map((name) => [name, String(jwk[name])])) };
+}
