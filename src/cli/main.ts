@@ -1,11 +1,13 @@
 import { Command, CommanderError } from "commander";
 import { CountersignError } from "../errors.ts";
 import { addDemoCommand } from "./demo.ts";
+import { addKeysCommand } from "./keys.ts";
 import { addMintCommand } from "./mint.ts";
 import { addSchemaCommand } from "./schema.ts";
 import { addServeCommand } from "./serve.ts";
 import { UsageError } from "./usage-error.ts";
 import { addValidateCommand } from "./validate.ts";
+import { addVerifyCommand } from "./verify.ts";
 import { VERSION } from "./version.ts";
 
 const DESCRIPTION =
@@ -46,14 +48,27 @@ function createProgram(): Command {
     .showHelpAfterError("(--help shows how it is used)")
     .configureOutput(OUTPUT)
     .exitOverride();
-  for (const add of [addServeCommand, addValidateCommand, addMintCommand, addDemoCommand, addSchemaCommand]) {
-    add(program)
-      .exitOverride()
-      .configureOutput(OUTPUT)
-      .showHelpAfterError("(--help shows how it is used)")
-      .helpOption("-h, --help", "print this help");
-  }
+  const commands = [
+    addServeCommand,
+    addValidateCommand,
+    addMintCommand,
+    addVerifyCommand,
+    addKeysCommand,
+    addDemoCommand,
+    addSchemaCommand,
+  ];
+  for (const add of commands) inheritManners(add(program));
   return program;
+}
+
+/** What commander does not hand down to a command from the one above it. */
+function inheritManners(command: Command): void {
+  command
+    .exitOverride()
+    .configureOutput(OUTPUT)
+    .showHelpAfterError("(--help shows how it is used)")
+    .helpOption("-h, --help", "print this help");
+  command.commands.forEach(inheritManners);
 }
 
 /** What commander says of a wrong command line, said as the rest of Countersign says it. */

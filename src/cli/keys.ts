@@ -1,0 +1,324 @@
+import { rm, writeFile } from "node:fs/promises";
+import { type Command, Option } from "commander";
+import type { Config } from "../config/config.ts";
+import { keyNeedsOf } from "../config/key-needs.ts";
+import { reasonOf } from "../errors.ts";
+import { misfitOf, type SigningAlgorithm } from "../issuer/algorithms.ts";
+import { readExternalKeys } from "../issuer/keys/external-keys.ts";
+import { KeyError } from "../issuer/keys/key-error.ts";
+import { MOUNTED_FILE, readKeyFile } from "../issuer/keys/key-file.ts";
+import { type KeySource, storeOf } from "../issuer/keys/key-source.ts";
+import {
+  generateKeys,
+  importKey,
+  type RingChange,
+  replaceKeys,
+  retireKey,
+  rotateKeys,
+} from "../issuer/keys/manage.ts";
+import { newKey } from "../issuer/keys/managed-keys.ts";
+import { formatPrivateKey, type ParsedPrivateKey, parsePrivateKey } from "../issuer/keys/private-key.ts";
+import {
+  isSameLine,
+  type KeyNeed,
+  lineOf,
+  pendingSecondsOf,
+  type RingKey,
+  signingKeyOf,
+  stateOf,
+} from "../issuer/keys/ring.ts";
+import { createSigningKey } from "../issuer/keys/signing-key.ts";
+import type { KeyStore } from "../issuer/keys/store.ts";
+import {
+  algorithmOption,
+  type ConfigurationFlags,
+  configOption,
+  printWarnings,
+  readConfiguration,
+} from "./configuration.ts";
+import { describeExternalKeys, describeRing, formatPeriod, type KeyRow, tableOf } from "./key-table.ts";
+import { UsageError } from "./usage-error.ts";
+
+interface LineFlags extends ConfigurationFlags {
+  readonly algorithm?: SigningAlgorithm;
+  readonly identity?: true;
+}
+
+/** `countersign keys`: looks after the signing keys. */
+export function addKeysCommand(program: Command): Command {
+  const keys = program
+    .command("keys")
+    .summary("make, list, rotate, retire and import signing keys")
+    .description(
+      "Looks after the keys of issuer.keys.directory. A running sidecar sees the change within a minute. list also shows keys that are kept elsewhere.",
+    );
+  addList(keys);
+  addGenerate(keys);
+  addRotate(keys);
+  addRetire(keys);
+  addImport(keys);
+  return keys;
+}
+
+function identityOption(): Option {
+  return new Option("--identity", "the key for the tokens of identity, not for those of requests");
+}
+
+function passphraseOption(description: string): Option {
+  return new Option("--passphrase-env <name>", `the environment variable with ${description}`);
+}
+
+function addList(keys: Command): void {
+  keys
+    .command("list")
+    .summary("list the keys")
+    .description("Lists the keys with state, age and what comes next.")
+    .addOption(configOption())
+    .option("--json", "print them as JSON, with the times")
+    .action(async (flags: ConfigurationFlags & { readonly json?: true }) => {
+      const config = await readConfig(flags);
+      const rows = await rowsOf(config);
+      console.log(flags.json ? JSON.stringify(rows, undefined, 2) : tableOf(rows));
+    });
+}
+
+async function rowsOf(config: Config): Promise<KeyRow[]> {
+  const source = config.issuer.keys;
+  const needs = keyNeedsOf(config);
+  if (source.kind === "files" || source.kind === "env")
+    return describeExternalKeys((await readExternalKeys({ source, needs, env: process.env })).keys);
+  const { ring } = await directoryOf(source).store.load();
+  return describeRing(ring, needs, directoryOf(source).rotation, Date.now());
+}
+
+function addGenerate(keys: Command): void {
+  keys
+    .command("generate")
+    .summary("make the keys that are lacking")
+    .description(
+      "Makes the keys that the configuration needs and the directory lacks, as the first start would. With --algorithm it makes one that the configuration does not need yet: published for a day before a policy names the algorithm, it is known to every verifier. With --output it writes a private key to a file of your own.",
+    )
+    .addOption(configOption())
+    .addOption(algorithmOption("the algorithm of the key (default: those of the configuration)"))
+    .option("--output <file>", "write the private key in PEM to this new file, and leave the directory alone")
+    .addOption(passphraseOption("a passphrase, to encrypt what --output writes"))
+    .action(async (flags: LineFlags & { readonly output?: string; readonly passphraseEnv?: string }) => {
+      if (flags.output !== undefined) return writeKey(flags.output, flags.algorithm, flags.passphraseEnv);
+      if (flags.passphraseEnv !== undefined)
+        throw new UsageError(
+          "--passphrase-env: only with --output; the directory has issuer.keys.passphrase",
+        );
+      const { store, config } = await openDirectory(flags);
+      const needs =
+        flags.algorithm === undefined ? keyNeedsOf(config) : [needOf(config, flags.algorithm, false)];
+      const made = addedBy(await generateKeys(store, needs, Date.now()));
+      if (made.length === 0) console.log("every key that is needed is there");
+      for (const entry of made) console.log(describeNew(entry, keyNeedsOf(config)));
+    });
+}
+
+function describeNew(entry: RingKey, needs: readonly KeyNeed[]): string {
+  const { algorithm, kid } = entry.key;
+  const isNeeded = needs.some((need) => isSameLine(need, lineOf(entry)));
+  return `${algorithm} key ${kid} is made, and ${isNeeded ? "signs from now on" : "published for a configuration to come"}`;
+}
+
+async function writeKey(
+  file: string,
+  algorithm: SigningAlgorithm = "EdDSA",
+  variable?: string,
+): Promise<void> {
+  const key = await newKey(algorithm);
+  const pem = formatPrivateKey(key.privateKey, passphraseIn(variable));
+  try {
+    await writeFile(file, pem, { flag: "wx", mode: 0o600, flush: true });
+  } catch (error) {
+    const exists = (error as NodeJS.ErrnoException).code === "EEXIST";
+    // Half a key is none.
+    if (!exists) await rm(file, { force: true }).catch(() => {});
+    throw new KeyError(
+      file,
+      exists
+        ? "this file exists, and a key is never overwritten"
+        : `it cannot be written: ${reasonOf(error)}`,
+    );
+  }
+  console.log(`${algorithm} key ${key.kid} is in ${file}`);
+}
+
+function addRotate(keys: Command): void {
+  keys
+    .command("rotate")
+    .summary("replace the keys that sign")
+    .description(
+      "Makes a successor of each key that signs. It is published first and signs after issuer.keys.overlap, so that no token is refused. With --emergency, for a key that others may know, the successor signs at once and the old keys are withdrawn: tokens are refused until verifiers have fetched the JWK Set again.",
+    )
+    .addOption(configOption())
+    .addOption(algorithmOption("rotate this algorithm alone (default: each that the configuration needs)"))
+    .addOption(identityOption())
+    .option("--emergency", "withdraw the keys, at once")
+    .action(async (flags: LineFlags & { readonly emergency?: true }) => {
+      const { store, config, pendingSeconds } = await openDirectory(flags);
+      const needs = chosenNeeds(config, flags);
+      if (flags.emergency) return rotateAtOnce(store, config, needs);
+      const change = await rotateKeys(store, needs, Date.now());
+      for (const entry of addedBy(change)) console.log(describeSuccessor(change, entry, pendingSeconds));
+    });
+}
+
+async function rotateAtOnce(store: KeyStore, config: Config, needs: readonly KeyNeed[]): Promise<void> {
+  const { before, after } = await replaceKeys(store, needs, Date.now());
+  for (const kid of after.withdrawn.filter((one) => !before.withdrawn.includes(one)))
+    console.log(
+      `key ${kid} is withdrawn: what it signed is refused wherever the JWK Set is fetched from now on`,
+    );
+  for (const { key } of addedBy({ before, after }))
+    console.log(`${key.algorithm} key ${key.kid} signs from now on`);
+  console.error(
+    `A running sidecar follows within a minute, at once where it can watch the directory. A verifier accepts the new tokens as soon as it
+fetches the JWK Set again: at the first unknown kid where it is well behaved, else after at most ${formatPeriod(config.issuer.jwksMaxAgeSeconds)} (jwksMaxAge)
+or what it is configured for. Restart verifiers that must not accept the old keys for that long. Find out how the key got
+out before you rely on the new one: it lies in the same directory.`,
+  );
+}
+
+function describeSuccessor({ after }: RingChange, successor: RingKey, pendingSeconds: number): string {
+  const { key, activatesAt } = successor;
+  if (activatesAt !== undefined) return `${key.algorithm} key ${key.kid} is made, and signs from now on`;
+  const before = signingKeyOf(after, lineOf(successor), Date.now());
+  return `${key.algorithm} key ${key.kid} is made. It signs ${formatPeriod(pendingSeconds)} after a sidecar has published it; until then key ${before?.key.kid} goes on`;
+}
+
+function addRetire(keys: Command): void {
+  keys
+    .command("retire")
+    .summary("take a key out of use")
+    .description(
+      "Takes a key out of use: a pending one never signs; one that the configuration does not need signs no more, and is published until its longest token has ended. A key that signs is replaced with keys rotate instead.",
+    )
+    .argument(
+      "<kid>",
+      "the kid, or as much of its beginning as is clear (after -- where it begins with a hyphen)",
+    )
+    .addOption(configOption())
+    .option("--now", "do not wait for the tokens that it signed: they are refused")
+    .action(async (kid: string, flags: ConfigurationFlags & { readonly now?: true }) => {
+      if (kid === "") throw new UsageError("expected a kid");
+      const { store, config } = await openDirectory(flags);
+      const options = { kid, needs: keyNeedsOf(config), now: Date.now(), atOnce: flags.now ?? false };
+      const { before, after } = await retireKey(store, options);
+      for (const entry of before.keys) {
+        const left = after.keys.find(({ key }) => key.kid === entry.key.kid);
+        const name = `${entry.key.algorithm} key ${entry.key.kid}`;
+        const wasPending = stateOf(before, entry, options.now) === "pending";
+        if (!left) console.log(`${name} is taken out`);
+        else if (left.retiresAt !== undefined && left.retiresAt !== entry.retiresAt)
+          console.log(
+            `${name} ${wasPending ? "will not sign" : "signs no more"}, and is published until its longest token would have ended`,
+          );
+      }
+    });
+}
+
+function addImport(keys: Command): void {
+  keys
+    .command("import")
+    .summary("put a key of your own into the directory")
+    .description(
+      "Reads a private key in PEM or as a JWK and puts it into the directory: as the successor of the key that signs, or where there is none to sign at once, which keeps the tokens of the issuer that had it before valid.",
+    )
+    .argument("<file>", "the private key")
+    .addOption(configOption())
+    .addOption(
+      algorithmOption("what it is for (default: what the JWK says, else the first configured that fits)"),
+    )
+    .addOption(identityOption())
+    .addOption(passphraseOption("the passphrase of an encrypted PEM"))
+    .action(async (file: string, flags: LineFlags & { readonly passphraseEnv?: string }) => {
+      const { store, config, pendingSeconds } = await openDirectory(flags);
+      const parsed = parsePrivateKey(
+        await readKeyFile(file, MOUNTED_FILE),
+        file,
+        passphraseIn(flags.passphraseEnv),
+      );
+      if (flags.algorithm !== undefined && (parsed.algorithm ?? flags.algorithm) !== flags.algorithm)
+        throw new UsageError(`--algorithm: the JWK says that it is for ${parsed.algorithm}`);
+      const need = needOf(
+        config,
+        flags.algorithm ?? algorithmFor(config, parsed, flags),
+        flags.identity ?? false,
+      );
+      const key = await createSigningKey(parsed.privateKey, need.algorithm, file);
+      const change = await importKey(store, need, key, Date.now());
+      for (const entry of addedBy(change)) console.log(describeSuccessor(change, entry, pendingSeconds));
+    });
+}
+
+/** What a JWK says; else the first that is configured and that the key fits; else the first, which says why it does not. */
+function algorithmFor(
+  config: Config,
+  { algorithm, privateKey }: ParsedPrivateKey,
+  { identity }: LineFlags,
+): SigningAlgorithm {
+  const purpose = identity ? "identity" : "token";
+  const configured = keyNeedsOf(config)
+    .filter((need) => need.purpose === purpose)
+    .map((need) => need.algorithm);
+  const fitting = configured.find((candidate) => misfitOf(privateKey, candidate) === undefined);
+  return algorithm ?? fitting ?? configured[0] ?? config.issuer.algorithm;
+}
+
+function passphraseIn(variable: string | undefined): string | undefined {
+  if (variable === undefined) return undefined;
+  const passphrase = process.env[variable];
+  if (passphrase) return passphrase;
+  throw new UsageError(
+    `--passphrase-env: the environment variable ${variable} is ${passphrase === "" ? "empty" : "not set"}`,
+  );
+}
+
+async function readConfig(flags: ConfigurationFlags): Promise<Config> {
+  const { config, warnings } = await readConfiguration(flags);
+  printWarnings(warnings);
+  return config;
+}
+
+async function openDirectory(flags: ConfigurationFlags) {
+  const config = await readConfig(flags);
+  const { store, rotation } = directoryOf(config.issuer.keys);
+  return { config, store, pendingSeconds: pendingSecondsOf(rotation) };
+}
+
+function directoryOf(source: KeySource) {
+  if (source.kind === "directory") return { store: storeOf(source), rotation: source.rotation };
+  const where = { files: "files of your own", env: "a variable", ephemeral: "the memory of the sidecar" }[
+    source.kind
+  ];
+  throw new KeyError("issuer.keys", `these keys are in ${where}; this command is for issuer.keys.directory`);
+}
+
+function chosenNeeds(config: Config, { algorithm, identity }: LineFlags): KeyNeed[] {
+  const needs = keyNeedsOf(config).filter(
+    (need) =>
+      (algorithm === undefined || need.algorithm === algorithm) && (!identity || need.purpose === "identity"),
+  );
+  if (needs.length > 0) return needs;
+  throw new UsageError(
+    identity && !config.identity
+      ? "--identity: the configuration has no identity"
+      : "the configuration needs no such key; countersign keys list shows which there are",
+  );
+}
+
+function needOf(config: Config, algorithm: SigningAlgorithm, isIdentity: boolean): KeyNeed {
+  const purpose = isIdentity ? "identity" : "token";
+  if (isIdentity && !config.identity) throw new UsageError("--identity: the configuration has no identity");
+  const configured = keyNeedsOf(config).find(
+    (need) => need.purpose === purpose && need.algorithm === algorithm,
+  );
+  return configured ?? { purpose, algorithm, longestLifetimeSeconds: config.issuer.expiresInSeconds };
+}
+
+function addedBy({ before, after }: RingChange): RingKey[] {
+  return after.keys.filter(({ key }) => before.keys.every((entry) => entry.key.kid !== key.kid));
+}
