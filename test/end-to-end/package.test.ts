@@ -39,6 +39,9 @@ test("the published package holds what a user needs, and works installed from it
     "config/sidecar.schema.json",
     "docs/configuration.md",
     "docs/errors.md",
+    "docs/identity-tokens.md",
+    "docs/keys.md",
+    "docs/library.md",
     "package.json",
     "sidecar.example.yaml",
   ]);

@@ -85,6 +85,9 @@ test("every file that a document links to exists", () => {
     "CONTRIBUTING.md",
     "docs/configuration.md",
     "docs/errors.md",
+    "docs/identity-tokens.md",
+    "docs/keys.md",
+    "docs/library.md",
     "examples/README.md",
   ]) {
     const text = readFileSync(join(ROOT, document), "utf8");

@@ -1,0 +1,93 @@
+import { execFile } from "node:child_process";
+import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { decodeJwt } from "jose";
+import { expect, test } from "vitest";
+import { parseConfig } from "../../src/index.ts";
+import { temporaryFolder } from "../support/command-line.ts";
+import { startSidecar } from "../support/sidecar.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+/** The blocks of code of a language in a document. */
+function blocksOf(document: string, language: string): string[] {
+  const text = readFileSync(join(ROOT, document), "utf8");
+  const blocks = [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, "gm"))];
+  expect(blocks.length, `blocks of ${language} in ${document}`).toBeGreaterThan(0);
+  return blocks.map(([, code = ""]) => code);
+}
+
+/** Runs a program in a folder that has installed the package, and gives what it prints. */
+async function run(folder: { path: string }, program: string): Promise<string> {
+  const file = join(folder.path, "program.mjs");
+  writeFileSync(file, program);
+  const { stdout } = await promisify(execFile)(process.execPath, [file], { cwd: folder.path });
+  return stdout;
+}
+
+function folderWithPackage() {
+  const folder = temporaryFolder();
+  // Node.js finds the package "countersign" by its own name only from inside of it.
+  writeFileSync(join(folder.path, "package.json"), "{}");
+  symlinkSync(ROOT, join(folder.path, "countersign"));
+  return folder;
+}
+
+const fromHere = (program: string) =>
+  program.replace('from "countersign"', 'from "./countersign/dist/index.js"');
+
+test("the program in docs/library.md that makes an issuer signs what it says", async () => {
+  using folder = folderWithPackage();
+  const [program = ""] = blocksOf("docs/library.md", "js");
+
+  const token = await run(folder, `${fromHere(program)}\nconsole.log(token);\n`);
+
+  expect(decodeJwt(token.trim())).toMatchObject({
+    iss: "https://jobs.example.com/issuer",
+    sub: "nightly-export",
+    aud: "https://orders.internal",
+    role: "reader",
+  });
+});
+
+test("the program in docs/library.md that runs a sidecar ends when it has closed it", async () => {
+  using folder = folderWithPackage();
+  writeFileSync(
+    join(folder.path, "sidecar.yaml"),
+    "listen: 127.0.0.1:0\nupstream: http://127.0.0.1:9\nissuer: {url: http://a/__issuer}\n",
+  );
+  const [, program = ""] = blocksOf("docs/library.md", "js");
+  expect(await run(folder, fromHere(program))).toMatch(
+    /^http:\/\/127\.0\.0\.1:\d+ signs as http:\/\/a\/__issuer\n$/,
+  );
+});
+
+test("the configuration in docs/identity-tokens.md is valid, and its request is answered with a token", async () => {
+  const [yaml = ""] = blocksOf("docs/identity-tokens.md", "yaml");
+  expect(parseConfig(yaml, { file: "sidecar.yaml" }).warnings).toEqual([]);
+  const keys = "issuer:\n  keys: {ephemeral: true}\n";
+  await using sidecar = await startSidecar("http://127.0.0.1:9", {
+    yaml: yaml
+      .replace(/^upstream:.*\n/m, "")
+      .replace(/^admin:.*\n/m, "admin: 127.0.0.1:0\n")
+      .replace("issuer:\n", keys),
+  });
+  const [command = ""] = blocksOf("docs/identity-tokens.md", "console");
+  const [, header = "", url = ""] =
+    /^\$ curl -H '([^']+)' 'http:\/\/127\.0\.0\.1:8081([^']+)'/.exec(command) ?? [];
+  const [name = "", value = ""] = header.split(": ");
+
+  const response = await fetch(`${sidecar.adminUrl}${url}`, { headers: { [name]: value } });
+
+  expect(decodeJwt(await response.text())).toMatchObject({
+    iss: "https://orders.example.com/__issuer",
+    sub: "my-account/my-project/main-53c4947",
+    aud: "https://billing.internal",
+    account: "my-account",
+    project: "my-project",
+    deployment: "main-53c4947",
+    environment_type: "production",
+  });
+});
