@@ -185,7 +185,8 @@ async function renameAlone(temporary: string, file: string): Promise<boolean> {
     await mkdir(claim);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    if (await isAbandoned(claim)) await rmdir(claim);
+    // It may be gone by now, which is as good.
+    if (await isAbandoned(claim).catch(() => false)) await rmdir(claim).catch(() => {});
     return false;
   }
   try {
@@ -193,7 +194,7 @@ async function renameAlone(temporary: string, file: string): Promise<boolean> {
     await rename(temporary, file);
     return true;
   } finally {
-    await rmdir(claim);
+    await rmdir(claim).catch(() => {});
   }
 }
 
