@@ -47,18 +47,18 @@ const SETTLING_MILLISECONDS = 50;
  */
 export function refreshOften(refresh: () => Promise<void>, watch: (changed: () => void) => Watch): Watch {
   let soon: NodeJS.Timeout | undefined;
-  let state: "idle" | "running" | "running, and again" = "idle";
+  let isRunning = false;
+  let isWanted = false;
   // Where the disk hangs, what waits for it is one refresh and not one for each tick.
   const run = async () => {
-    if (state !== "idle") {
-      state = "running, and again";
-      return;
-    }
-    do {
-      state = "running";
+    isWanted = true;
+    if (isRunning) return;
+    isRunning = true;
+    while (isWanted) {
+      isWanted = false;
       await refresh();
-    } while ((state as string) === "running, and again");
-    state = "idle";
+    }
+    isRunning = false;
   };
   // An interval, not one long timer: `setTimeout` wraps at 24.8 days, and the clock may be set meanwhile.
   const interval = setInterval(run, TICK_SECONDS * 1000).unref();
