@@ -7,7 +7,6 @@ import { misfitOf, type SigningAlgorithm } from "../issuer/algorithms.ts";
 import { readExternalKeys } from "../issuer/keys/external-keys.ts";
 import { KeyError } from "../issuer/keys/key-error.ts";
 import { MOUNTED_FILE, readKeyFile } from "../issuer/keys/key-file.ts";
-import { type KeySource, storeOf } from "../issuer/keys/key-source.ts";
 import {
   generateKeys,
   importKey,
@@ -22,27 +21,23 @@ import {
   isSameLine,
   type KeyNeed,
   lineOf,
-  pendingSecondsOf,
   type RingKey,
   signingKeyOf,
   stateOf,
 } from "../issuer/keys/ring.ts";
 import { createSigningKey } from "../issuer/keys/signing-key.ts";
 import type { KeyStore } from "../issuer/keys/store.ts";
+import { algorithmOption, type ConfigurationFlags, configOption } from "./configuration.ts";
 import {
-  algorithmOption,
-  type ConfigurationFlags,
-  configOption,
-  printWarnings,
-  readConfiguration,
-} from "./configuration.ts";
+  chosenNeeds,
+  directoryOf,
+  type LineFlags,
+  needOf,
+  openDirectory,
+  readConfig,
+} from "./key-directory.ts";
 import { describeExternalKeys, describeRing, formatPeriod, type KeyRow, tableOf } from "./key-table.ts";
 import { UsageError } from "./usage-error.ts";
-
-interface LineFlags extends ConfigurationFlags {
-  readonly algorithm?: SigningAlgorithm;
-  readonly identity?: true;
-}
 
 /** `countersign keys`: looks after the signing keys. */
 export function addKeysCommand(program: Command): Command {
@@ -275,48 +270,6 @@ function passphraseIn(variable: string | undefined): string | undefined {
   throw new UsageError(
     `--passphrase-env: the environment variable ${variable} is ${passphrase === "" ? "empty" : "not set"}`,
   );
-}
-
-async function readConfig(flags: ConfigurationFlags): Promise<Config> {
-  const { config, warnings } = await readConfiguration(flags);
-  printWarnings(warnings);
-  return config;
-}
-
-async function openDirectory(flags: ConfigurationFlags) {
-  const config = await readConfig(flags);
-  const { store, rotation } = directoryOf(config.issuer.keys);
-  return { config, store, pendingSeconds: pendingSecondsOf(rotation) };
-}
-
-function directoryOf(source: KeySource) {
-  if (source.kind === "directory") return { store: storeOf(source), rotation: source.rotation };
-  const where = { files: "files of your own", env: "a variable", ephemeral: "the memory of the sidecar" }[
-    source.kind
-  ];
-  throw new KeyError("issuer.keys", `these keys are in ${where}; this command is for issuer.keys.directory`);
-}
-
-function chosenNeeds(config: Config, { algorithm, identity }: LineFlags): KeyNeed[] {
-  const needs = keyNeedsOf(config).filter(
-    (need) =>
-      (algorithm === undefined || need.algorithm === algorithm) && (!identity || need.purpose === "identity"),
-  );
-  if (needs.length > 0) return needs;
-  throw new UsageError(
-    identity && !config.identity
-      ? "--identity: the configuration has no identity"
-      : "the configuration needs no such key; countersign keys list shows which there are",
-  );
-}
-
-function needOf(config: Config, algorithm: SigningAlgorithm, isIdentity: boolean): KeyNeed {
-  const purpose = isIdentity ? "identity" : "token";
-  if (isIdentity && !config.identity) throw new UsageError("--identity: the configuration has no identity");
-  const configured = keyNeedsOf(config).find(
-    (need) => need.purpose === purpose && need.algorithm === algorithm,
-  );
-  return configured ?? { purpose, algorithm, longestLifetimeSeconds: config.issuer.expiresInSeconds };
 }
 
 function addedBy({ before, after }: RingChange): RingKey[] {

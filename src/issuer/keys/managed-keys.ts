@@ -5,9 +5,11 @@ import { generatePrivateKey } from "./private-key.ts";
 import { JobQueue, refreshOften, reportingProblems } from "./refresh.ts";
 import {
   isRotationDue,
+  isSameLine,
   type KeyNeed,
   type KeyPurpose,
   type KeyState,
+  lineOf,
   nextTransitionOf,
   type Ring,
   type RingKey,
@@ -205,8 +207,8 @@ function viewOf(ring: Ring, needs: readonly KeyNeed[], now: number): View {
 export function keysAt(ring: Ring, needs: readonly KeyNeed[], now: number): KeySet {
   const inState = (...wanted: readonly KeyState[]) =>
     ring.keys.filter((entry) => wanted.includes(stateOf(ring, entry, now)));
-  const rank = ({ purpose, key }: RingKey) => {
-    const index = needs.findIndex((need) => need.purpose === purpose && need.algorithm === key.algorithm);
+  const rank = (entry: RingKey) => {
+    const index = needs.findIndex((need) => isSameLine(need, lineOf(entry)));
     return index === -1 ? needs.length : index;
   };
   const active: (ActiveKey & { purpose: KeyPurpose })[] = inState("active").toSorted(

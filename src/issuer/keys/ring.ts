@@ -57,6 +57,7 @@ export interface Rotation {
 /** What a key is at a moment. */
 export type KeyState = "pending" | "active" | "retiring" | "gone";
 
+/** The ring of an issuer that has no key yet. */
 export const EMPTY_RING: Ring = Object.freeze({ keys: Object.freeze([]), withdrawn: Object.freeze([]) });
 
 /** The ring is looked at again at least this often: `setTimeout` wraps at 24.8 days, and a clock may be set. */
@@ -83,6 +84,7 @@ export function goneAt({ retiresAt, longestLifetimeSeconds }: RingKey): number |
   return retiresAt === undefined ? undefined : retiresAt + retiringSecondsOf(longestLifetimeSeconds) * 1000;
 }
 
+/** Whether the keys of both follow one another. */
 export function isSameLine(a: Line, b: Line): boolean {
   return a.purpose === b.purpose && a.algorithm === b.algorithm;
 }
@@ -120,9 +122,12 @@ export function nextTransitionOf(entry: RingKey, now: number): number | undefine
   return timesOf(entry).find((time) => time > now);
 }
 
-/** The times of an entry that are known, in order. */
+/** The times at which an entry becomes something else, as far as they are known, in order. */
 function timesOf(entry: RingKey): number[] {
-  return [entry.activatesAt, entry.retiresAt, goneAt(entry)].filter((time) => time !== undefined);
+  const { activatesAt, retiresAt } = entry;
+  // One that was taken out before its time never signs.
+  const signs = activatesAt !== undefined && activatesAt < (retiresAt ?? Number.POSITIVE_INFINITY);
+  return [signs ? activatesAt : undefined, retiresAt, goneAt(entry)].filter((time) => time !== undefined);
 }
 
 /** From when and until when everything is as it is at `now`: the transitions before and after it. */
@@ -134,7 +139,7 @@ export function steadyPeriodOf(ring: Ring, now: number): { readonly from: number
   };
 }
 
-/** Whether the key that a need is for has a successor in waiting. */
+/** The successor in waiting of the key that a need is for; `undefined` where there is none. */
 export function pendingKeyOf(ring: Ring, need: Line, now: number): RingKey | undefined {
   return keysOf(ring, need).find((entry) => stateOf(ring, entry, now) === "pending");
 }

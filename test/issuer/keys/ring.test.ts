@@ -262,6 +262,16 @@ describe("what an operator does", () => {
     expect(signerAt(alone, 1000 * DAY)).toBe("first");
   });
 
+  test("a successor that was taken out has its end before it, and not the time at which it would have signed", () => {
+    const { ring, second } = twoKeys();
+    const alone = withPendingRetired(ring, second, DAY);
+    const end = DAY + RETIRING;
+    expect(nextTransitionOf(entryOf(alone, "second"), DAY)).toBe(end);
+    expect(nextTransitionOf(entryOf(alone, "second"), end)).toBeUndefined();
+    expect(steadyPeriodOf(alone, DAY)).toEqual({ from: DAY, until: end });
+    expect(steadyPeriodOf(alone, end)).toEqual({ from: end, until: Number.POSITIVE_INFINITY });
+  });
+
   test("taking out a successor leaves other lines as they are", () => {
     const { ring, second } = twoKeys();
     let both = withFirstKey(ring, identity, keyNamed("identity"), 0);
