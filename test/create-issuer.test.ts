@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -18,6 +18,7 @@ import {
   type SignJwtOptions,
 } from "../src/index.ts";
 import { temporaryFolder } from "./support/command-line.ts";
+import { storedRingIn } from "./support/stored-ring.ts";
 
 const URL_ = "https://id.example.com";
 /** 2026-01-01T00:00:00Z, in seconds. */
@@ -51,8 +52,7 @@ const ec = () => generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey;
 
 /** The newest ring in a directory, as it is stored. */
 function ringIn(directory: string): Record<string, unknown>[] {
-  const versions = readdirSync(directory).map((name) => Number(/^ring\.(\d+)\.json$/.exec(name)?.[1]));
-  return JSON.parse(readFileSync(join(directory, `ring.${Math.max(...versions)}.json`), "utf8")).keys;
+  return storedRingIn(directory).keys;
 }
 
 describe("the keys come from", () => {

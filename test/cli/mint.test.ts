@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from "jose";
 import { afterAll, describe, expect, test } from "vitest";
 import { runCommand, startCommand, temporaryFolder } from "../support/command-line.ts";
+import { storedRingIn } from "../support/stored-ring.ts";
 import { runHere } from "./in-process.ts";
 
 const HINT = "(--help shows how it is used)\n";
@@ -138,8 +139,7 @@ token: {subject: me, audience: [a, b], expiresIn: 1m, notBefore: true, tokenId: 
 
 /** The newest ring of a directory, as it is stored. */
 function ringIn(directory: string): { alg: unknown; purpose: unknown; longest: unknown }[] {
-  const versions = readdirSync(directory).map((name) => Number(/^ring\.(\d+)\.json$/.exec(name)?.[1]));
-  const { keys } = JSON.parse(readFileSync(join(directory, `ring.${Math.max(...versions)}.json`), "utf8"));
+  const { keys } = storedRingIn(directory);
   return keys.map((key: Record<string, unknown>) => ({
     alg: key.algorithm,
     purpose: key.purpose,
