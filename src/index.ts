@@ -13,4 +13,13 @@ export { KeyError } from "./issuer/keys/key-error.ts";
 export type { KeyEvent } from "./issuer/keys/key-set.ts";
 export type { PublicJwk } from "./issuer/keys/signing-key.ts";
 export type { ProviderMetadata } from "./issuer/metadata.ts";
+export type { PolicyEvent } from "./open-routes.ts";
+export { AuthenticatorError } from "./policy/authenticators/open.ts";
+export {
+  ModuleError,
+  type PolicyModuleFunction,
+  type PolicyModuleInput,
+  type PolicyModuleResult,
+} from "./policy/module.ts";
+export type { User } from "./policy/user.ts";
 export { createSidecar, type RunningSidecar, type Sidecar, type SidecarOptions } from "./sidecar.ts";

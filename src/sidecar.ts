@@ -7,11 +7,11 @@ import { shielded } from "./errors.ts";
 import { createRequestHandler, type RequestFailure } from "./gateway/handle-request.ts";
 import { createIssuerEndpoints } from "./gateway/issuer-endpoints.ts";
 import { createListener, formatAddress, type ListenAddress } from "./gateway/listener.ts";
-import { createUpstream } from "./gateway/upstream.ts";
 import { type Issuer, issuerOver } from "./issuer/issuer.ts";
 import type { IssuerKeys, KeyEvent } from "./issuer/keys/key-set.ts";
 import { openKeys } from "./issuer/keys/key-source.ts";
 import { createTokens } from "./issuer/tokens.ts";
+import { deciderOf, type OpenedRoutes, openRoutes, type PolicyEvent } from "./open-routes.ts";
 
 /** What {@link createSidecar} takes beside its configuration. */
 export interface SidecarOptions {
@@ -23,6 +23,8 @@ export interface SidecarOptions {
   readonly onFailure?: (failure: RequestFailure) => void;
   /** Told of what becomes of the keys, and of what is wrong with them. */
   readonly onKeyEvent?: (event: KeyEvent) => void;
+  /** Told of what becomes of the files and the identity providers that policies use. */
+  readonly onPolicyEvent?: (event: PolicyEvent) => void;
 }
 
 /** A sidecar that accepts requests. */
@@ -40,6 +42,7 @@ export interface Sidecar {
    * Opens the keys and begins to accept requests.
    *
    * @throws {KeyError} ERR_KEY when a key cannot be used
+   * @throws {CountersignError} what {@link openRoutes} throws
    * @throws {ListenError} ERR_LISTEN when the address cannot be listened on
    */
   start(): Promise<RunningSidecar>;
@@ -54,11 +57,12 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   const onEvent = shielded(options.onKeyEvent ?? (() => {}));
   const listener = createListener(config.timeouts);
   const adminListener = config.admin && createListener(config.timeouts);
-  const upstream = createUpstream(config.upstream);
   let keys: IssuerKeys | undefined;
+  let opened: OpenedRoutes | undefined;
 
   async function start(): Promise<RunningSidecar> {
     keys = await openKeys(config.issuer.keys, { needs: keyNeedsOf(config), env, now, onEvent });
+    opened = await openRoutes(config, { now, onEvent: shielded(options.onPolicyEvent ?? (() => {})) });
     // Which port it is, and so the issuer's default URL, is known only once it is open.
     const { port } = await listener.listen(config.listen);
     const listenAuthority = reachableAuthority({ ...config.listen, port });
@@ -66,19 +70,9 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     const tokens = createTokens({ url, keys, now });
     const issuer = issuerOver(url, keys, tokens, { ...config.issuer, identity: config.identity });
     const adminUrl = await startAdmin(issuer);
-    listener.serve(
-      createRequestHandler({
-        tokens,
-        issuerEndpoints: createIssuerEndpoints(issuer, config.issuer.basePath),
-        policies: config.policies,
-        upstream,
-        preserveHost: config.upstream.preserveHost,
-        allowInPath: config.allowInPath,
-        publicUrl: config.publicUrl,
-        listenAuthority,
-        onFailure,
-      }),
-    );
+    const issuerEndpoints = createIssuerEndpoints(issuer, config.issuer.basePath);
+    const decide = deciderOf(config, { routes: opened.routes, issuer, tokens, listenAuthority });
+    listener.serve(createRequestHandler({ decide, issuerEndpoints, onFailure }));
     return { url: `http://${listenAuthority}`, adminUrl, issuer };
   }
 
@@ -92,7 +86,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   async function close(): Promise<void> {
     const drainMilliseconds = config.timeouts.drainSeconds * 1000;
     await Promise.all([listener.close(drainMilliseconds), adminListener?.close(drainMilliseconds)]);
-    await upstream.destroy();
+    await opened?.close();
     await keys?.close();
   }
 

@@ -9,16 +9,28 @@ const SOURCE = fileURLToPath(new URL("../src", import.meta.url));
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "errors.ts": [],
   "duration.ts": [],
-  issuer: ["duration.ts", "errors.ts"],
-  policy: ["issuer", "errors.ts"],
+  "refresh.ts": ["errors.ts"],
+  "watched-file.ts": ["refresh.ts", "errors.ts"],
+  issuer: ["refresh.ts", "duration.ts", "errors.ts"],
+  policy: ["issuer", "watched-file.ts", "errors.ts"],
   gateway: ["policy", "issuer", "errors.ts"],
   admin: ["gateway", "policy", "issuer", "errors.ts"],
   // It knows the option types of the layers that it fills.
   config: ["gateway", "policy", "issuer", "duration.ts", "errors.ts"],
   "create-issuer.ts": ["config", "issuer", "errors.ts"],
-  "sidecar.ts": ["config", "admin", "gateway", "policy", "issuer", "errors.ts"],
-  "index.ts": ["sidecar.ts", "create-issuer.ts", "config", "gateway", "policy", "issuer", "errors.ts"],
-  cli: ["sidecar.ts", "config", "gateway", "policy", "issuer", "duration.ts", "errors.ts"],
+  "open-routes.ts": ["config", "gateway", "policy", "issuer", "watched-file.ts"],
+  "sidecar.ts": ["open-routes.ts", "config", "admin", "gateway", "policy", "issuer", "errors.ts"],
+  "index.ts": [
+    "sidecar.ts",
+    "open-routes.ts",
+    "create-issuer.ts",
+    "config",
+    "gateway",
+    "policy",
+    "issuer",
+    "errors.ts",
+  ],
+  cli: ["sidecar.ts", "open-routes.ts", "config", "gateway", "policy", "issuer", "duration.ts", "errors.ts"],
 };
 
 const files = readdirSync(SOURCE, { recursive: true, encoding: "utf8" }).filter((file) =>

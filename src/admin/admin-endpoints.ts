@@ -19,8 +19,7 @@ export type AdminHandler = (clientRequest: IncomingMessage, clientResponse: Serv
 /** Creates the function that answers every request of the operators' listener. */
 export function createAdminHandler({ issuer, host }: AdminOptions): AdminHandler {
   return (clientRequest, clientResponse) => {
-    const refuse = (problem: RequestProblem, fields?: Readonly<Record<string, string>>) =>
-      answerProblem(clientResponse, problem, undefined, fields);
+    const refuse = (problem: RequestProblem) => answerProblem(clientResponse, problem, undefined);
 
     const formProblem = formProblemOf(clientRequest);
     if (formProblem) return refuse(formProblem);
@@ -39,10 +38,11 @@ export function createAdminHandler({ issuer, host }: AdminOptions): AdminHandler
         detail: `this listener serves ${IDENTITY_TOKEN_PATH}`,
       });
     if (clientRequest.method !== "GET")
-      return refuse(
-        { code: "ERR_METHOD_NOT_ALLOWED", detail: "an identity token is read with GET" },
-        { allow: "GET" },
-      );
+      return refuse({
+        code: "ERR_METHOD_NOT_ALLOWED",
+        detail: "an identity token is read with GET",
+        fields: { allow: "GET" },
+      });
     void answerIdentityToken(issuer, clientRequest, clientResponse, new URLSearchParams(query));
   };
 }

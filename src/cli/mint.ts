@@ -11,6 +11,8 @@ import { KeyError } from "../issuer/keys/key-error.ts";
 import { openKeys } from "../issuer/keys/key-source.ts";
 import { createTokens, type Tokens } from "../issuer/tokens.ts";
 import type { TokenSettings } from "../policy/policy.ts";
+import { describeTemplate, type TemplateContext } from "../policy/template.ts";
+import { tokenRequestOf } from "../policy/token-request.ts";
 import { issuerUrlOf } from "../sidecar.ts";
 import {
   algorithmOption,
@@ -79,22 +81,42 @@ function requestOf(flags: MintFlags, config: Config): TokenRequest {
   const settings = flags.policy === undefined ? withoutPolicy(config) : ofPolicy(flags.policy, config);
   checkNotEmpty("--subject", flags.subject);
   checkNotEmpty("--audience", ...(flags.audience ?? []));
+  const configured = tokenRequestOf(settings, NO_REQUEST);
   const audience = flags.audience?.length === 1 ? flags.audience[0] : flags.audience;
-  if (flags.policy !== undefined && audience === undefined && settings.audience === undefined)
+  if (flags.policy !== undefined && audience === undefined && configured.audience === undefined)
     throw new UsageError(
       `--policy: the audience of ${flags.policy} is the URL of each request; name one with --audience`,
     );
+  const given = claimsOf(flags.claim ?? []);
+  tellOfMissing(settings, { ...configured.additionalClaims, ...given });
   return {
-    ...settings,
-    subject: flags.subject ?? settings.subject,
-    audience: audience ?? settings.audience,
+    ...configured,
+    subject: flags.subject ?? configured.subject,
+    audience: audience ?? configured.audience,
     lifetimeSeconds: flags.expiresIn === undefined ? settings.lifetimeSeconds : lifetimeOf(flags.expiresIn),
-    additionalClaims: { ...settings.additionalClaims, ...claimsOf(flags.claim ?? []) },
+    additionalClaims: { ...configured.additionalClaims, ...given },
     algorithm: flags.algorithm ?? settings.algorithm,
     notBefore: flags.notBefore ?? settings.notBefore,
     tokenId: flags.tokenId ?? settings.tokenId,
-    purpose: "token",
   };
+}
+
+/** There is neither a user nor a request: what refers to them is missing. */
+const NO_REQUEST: TemplateContext = {
+  user: undefined,
+  fact: () => undefined,
+  param: () => undefined,
+  header: () => undefined,
+  query: () => undefined,
+};
+
+function tellOfMissing({ additionalClaims }: TokenSettings, claims: Claims): void {
+  if (additionalClaims.kind !== "map") return;
+  for (const [name, template] of additionalClaims.members)
+    if (!Object.hasOwn(claims, name))
+      console.error(
+        `note: the claim ${name} is ${describeTemplate(template)}, which only a request has; give it with --claim`,
+      );
 }
 
 function onlyAudience({ audience = [] }: MintFlags): string | undefined {

@@ -4,11 +4,16 @@ import { isWildcard } from "../config/wildcard.ts";
 import type { RequestFailure } from "../gateway/handle-request.ts";
 import type { KeyEvent } from "../issuer/keys/key-set.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
+import type { PolicyEvent } from "../open-routes.ts";
 import { createSidecar, type RunningSidecar, type Sidecar } from "../sidecar.ts";
 
 /** Starts a sidecar that tells of failed requests, and of its keys, on standard error. */
 export async function startSidecar(config: Config): Promise<{ sidecar: Sidecar; running: RunningSidecar }> {
-  const sidecar = createSidecar(config, { onFailure: printFailure, onKeyEvent: printKeyEvent });
+  const sidecar = createSidecar(config, {
+    onFailure: printFailure,
+    onKeyEvent: printKeyEvent,
+    onPolicyEvent: printPolicyEvent,
+  });
   return { sidecar, running: await sidecar.start() };
 }
 
@@ -37,6 +42,11 @@ function describeSource(source: KeySource): string {
 
 function printKeyEvent(event: KeyEvent): void {
   console.error(`${new Date().toISOString()} ${describeKeyEvent(event)}`);
+}
+
+function printPolicyEvent({ key, kind, message }: PolicyEvent): void {
+  const level = kind === "problem" ? "warning: " : "";
+  console.error(`${new Date().toISOString()} ${level}${key}: ${escapeControls(message)}`);
 }
 
 /** What happened to the keys, in a line. */

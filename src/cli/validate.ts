@@ -1,8 +1,13 @@
 import type { Command } from "commander";
 import { keyNeedsOf } from "../config/key-needs.ts";
-import { ConfigError, formatProblem, type Problem } from "../config/problems.ts";
+import type { ParsedConfig } from "../config/parse.ts";
+import { ConfigError, formatKey, formatProblem, type Problem } from "../config/problems.ts";
+import { reasonOf } from "../errors.ts";
 import { KeyError } from "../issuer/keys/key-error.ts";
 import { readKeys } from "../issuer/keys/key-source.ts";
+import { openRoutes } from "../open-routes.ts";
+import { AuthenticatorError } from "../policy/authenticators/open.ts";
+import { ModuleError } from "../policy/module.ts";
 import { type ConfigurationFlags, configOption, printWarnings, readConfiguration } from "./configuration.ts";
 
 /** `countersign validate`: every problem of the configuration, each with its line. */
@@ -44,6 +49,7 @@ async function check(flags: ConfigurationFlags): Promise<Findings> {
       const position = positionOf(["issuer", "keys"]);
       problems.push({ file, position, key: "issuer.keys", message: error.message });
     });
+    problems.push(...(await problemsOfRoutes(config, file, positionOf)));
     const names = config.policies.map(({ name }) => name).join(", ");
     const summary = `${file} is valid; policies in order: ${names}`;
     return { problems, warnings, summary };
@@ -51,4 +57,29 @@ async function check(flags: ConfigurationFlags): Promise<Findings> {
     if (error instanceof ConfigError) return { problems: error.problems, warnings: [] };
     throw error;
   }
+}
+
+/** What is wrong with the files that policies use. */
+async function problemsOfRoutes(
+  config: ParsedConfig["config"],
+  file: string,
+  positionOf: ParsedConfig["positionOf"],
+): Promise<readonly Problem[]> {
+  try {
+    const { close } = await openRoutes(config, { now: Date.now, onEvent: () => {} });
+    await close();
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    const path = placeOf(error, config);
+    if (!path) throw error;
+    const message = reasonOf(error instanceof AuthenticatorError ? error.cause : error);
+    return [{ file, position: positionOf(path), key: formatKey(path), message }];
+  }
+}
+
+function placeOf(error: unknown, { policies }: ParsedConfig["config"]): PropertyKey[] | undefined {
+  if (error instanceof AuthenticatorError) return ["authenticators", error.authenticator];
+  if (!(error instanceof ModuleError)) return undefined;
+  return ["policies", policies.findIndex(({ module }) => module?.path === error.path), "module"];
 }

@@ -4,6 +4,8 @@ import type { UpstreamOptions } from "../gateway/upstream.ts";
 import type { SigningAlgorithm } from "../issuer/algorithms.ts";
 import type { Identity } from "../issuer/issuer.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
+import type { AuthenticatorOptions } from "../policy/authenticators/options.ts";
+import type { ModuleOptions } from "../policy/module.ts";
 import type { Policy, TokenSettings } from "../policy/policy.ts";
 
 /** A whole configuration: checked, complete with every default, and frozen. Durations are in seconds. */
@@ -29,6 +31,14 @@ export interface Config {
   readonly identity: Identity | undefined;
   /** The settings that policies start from. */
   readonly token: TokenSettings;
+  /** By name. */
+  readonly authenticators: Readonly<Record<string, AuthenticatorOptions>>;
   /** In order; the first match wins. */
-  readonly policies: readonly Policy[];
+  readonly policies: readonly PolicyConfig[];
+}
+
+/** A policy, and what has to be opened for it. */
+export interface PolicyConfig extends Policy {
+  readonly upstream: UpstreamOptions;
+  readonly module: ModuleOptions | undefined;
 }

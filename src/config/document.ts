@@ -13,7 +13,7 @@ import {
   visit,
 } from "yaml";
 import { formatKey, type Position, type Problem } from "./problems.ts";
-import { type Environment, resolveReferences } from "./references.ts";
+import { type Environment, readReferences, type WrittenReference } from "./references.ts";
 
 /** The path of keys and indexes from the top of a document to a value. */
 export type KeyPath = readonly PropertyKey[];
@@ -28,7 +28,12 @@ export interface SourceDocument {
   positionOf(path: KeyPath): Position;
   /** Where the key itself stands, at the end of `path`. */
   positionOfKey(path: KeyPath): Position;
+  /** What the text at `path` is made of, where references are left in it; `undefined` where it is plain. */
+  templateAt(path: KeyPath): TemplateParts | undefined;
 }
+
+/** A text in which references stand for what is known when a request comes. */
+export type TemplateParts = readonly (string | (WrittenReference & { readonly position: Position }))[];
 
 /** What {@link readDocument} needs beside the text. */
 export interface DocumentOptions {
@@ -36,14 +41,19 @@ export interface DocumentOptions {
   readonly file: string;
   /** Where `$env(NAME)` is looked up. */
   readonly env: Environment;
+  /** Whether a text at this place may refer to the request: `$user(…)` and so on. Default: nowhere. */
+  readonly takesTemplates?: (path: KeyPath) => boolean;
 }
 
 /**
- * Reads YAML 1.2 and resolves `$env(NAME)` and `$env(NAME, default)` in its string values. Duplicate keys, tags,
- * aliases that lead nowhere and numbers that JavaScript would round are problems. What a variable held is never
- * scanned again.
+ * Reads YAML 1.2 and resolves `$env(NAME)` and `$env(NAME, default)` in its string values; other references stay, for
+ * {@link SourceDocument.templateAt}. Duplicate keys, tags, aliases that lead nowhere and numbers that JavaScript would
+ * round are problems. What a variable held is never scanned again.
  */
-export function readDocument(text: string, { file, env }: DocumentOptions): SourceDocument {
+export function readDocument(
+  text: string,
+  { file, env, takesTemplates = () => false }: DocumentOptions,
+): SourceDocument {
   const document = parseDocument(text, {
     prettyErrors: false,
     uniqueKeys: true,
@@ -53,13 +63,15 @@ export function readDocument(text: string, { file, env }: DocumentOptions): Sour
     resolveKnownTags: false,
   });
   const problems: Problem[] = [];
+  const templates = new Map<unknown, TemplateParts>();
   const at = (offset: number) => positionAt(text, offset);
 
   const source: SourceDocument = {
     value: undefined,
     problems,
-    positionOf: (path) => at(locate(document, path, false)),
-    positionOfKey: (path) => at(locate(document, path, true)),
+    positionOf: (path) => at(locate(document, path).valueOffset),
+    positionOfKey: (path) => at(locate(document, path).keyOffset),
+    templateAt: (path) => templates.get(locate(document, path).node),
   };
 
   for (const error of [...document.errors, ...document.warnings]) {
@@ -79,16 +91,34 @@ export function readDocument(text: string, { file, env }: DocumentOptions): Sour
         if (node.value === "__proto__") report("`__proto__` cannot be a key");
         return;
       }
+      if (typeof node.value !== "string") return checkNumber(node, report);
       let searchFrom = start;
-      const reportReference = (message: string, reference: string) => {
+      const offsetOf = (reference: string) => {
         // An escape or a folded line may hide it; then the start of the value has to do.
         const found = text.indexOf(reference, searchFrom);
         const isInside = found !== -1 && found < end;
         if (isInside) searchFrom = found + 1;
-        report(message, isInside ? found : start);
+        return isInside ? found : start;
       };
-      if (typeof node.value === "string") node.value = resolveReferences(node.value, env, reportReference);
-      else checkNumber(node, report);
+      const parts = readReferences(node.value, env, (message, reference) =>
+        report(message, offsetOf(reference)),
+      );
+      node.value = parts.map((part) => (typeof part === "string" ? part : part.source)).join("");
+      if (parts.every((part) => typeof part === "string")) return;
+      searchFrom = start;
+      const placed = parts.map((part) =>
+        typeof part === "string" ? part : { ...part, position: at(offsetOf(part.source)) },
+      );
+      templates.set(node, placed);
+      if (takesTemplates(pathOf(ancestors, role))) return;
+      for (const part of placed)
+        if (typeof part !== "string")
+          problems.push({
+            file,
+            position: part.position,
+            key: formatKey(pathOf(ancestors, role)),
+            message: `$${part.fn}(…) is known only in subject, audience and additionalClaims of a token; here $env(NAME) is`,
+          });
     },
     Alias(role, node, ancestors) {
       const target = node.resolve(document);
@@ -160,22 +190,34 @@ function pathOf(
   return path;
 }
 
-/** The offset of the value (or of its key) at `path`, or of the deepest thing on the way that exists. */
-function locate(document: Document, path: KeyPath, wantKey: boolean): number {
+/** What stands at the end of `path`, or the deepest thing on the way that exists. */
+interface Located {
+  /** `undefined` where there is nothing at the end. */
+  readonly node: unknown;
+  readonly valueOffset: number;
+  readonly keyOffset: number;
+}
+
+function locate(document: Document, path: KeyPath): Located {
   let node: unknown = document.contents;
-  let offset = (node as Node | null)?.range?.[0] ?? 0;
-  for (const [depth, step] of path.entries()) {
-    if (isAlias(node)) node = node.resolve(document);
-    if (!isCollection(node)) break;
+  let valueOffset = (node as Node | null)?.range?.[0] ?? 0;
+  let keyOffset = valueOffset;
+  for (const step of path) {
+    node = resolved(node, document);
+    if (!isCollection(node)) return { node: undefined, valueOffset, keyOffset };
     const pair = isMap(node)
       ? node.items.find((item) => isScalar(item.key) && String(item.key.value) === String(step))
       : undefined;
     const child = isMap(node) ? pair?.value : node.items[step as number];
-    if (child === undefined && pair === undefined) break;
-    const keyOffset = (pair?.key as Node | undefined)?.range?.[0];
-    offset = (child as Node | null)?.range?.[0] ?? keyOffset ?? offset;
-    if (wantKey && depth === path.length - 1) offset = keyOffset ?? offset;
+    if (child === undefined && pair === undefined) return { node: undefined, valueOffset, keyOffset };
+    const ofKey = (pair?.key as Node | undefined)?.range?.[0];
+    valueOffset = (child as Node | null)?.range?.[0] ?? ofKey ?? valueOffset;
+    keyOffset = ofKey ?? valueOffset;
     node = child;
   }
-  return offset;
+  return { node: resolved(node, document), valueOffset, keyOffset };
+}
+
+function resolved(node: unknown, document: Document): unknown {
+  return isAlias(node) ? node.resolve(document) : node;
 }

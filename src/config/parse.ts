@@ -1,13 +1,17 @@
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import type { ListenAddress } from "../gateway/listener.ts";
-import type { Claims, JsonValue } from "../issuer/claims-set.ts";
-import type { Policy, TokenSettings } from "../policy/policy.ts";
-import type { Config } from "./config.ts";
-import { readDocument } from "./document.ts";
+import type { UpstreamOptions } from "../gateway/upstream.ts";
+import { ANONYMOUS, authenticatorOptionsOf } from "./authenticators/sections.ts";
+import type { Config, PolicyConfig } from "./config.ts";
+import { type CrossProblem, crossProblemsOf, fieldProblemsOf } from "./cross-checks.ts";
+import { readDocument, type SourceDocument } from "./document.ts";
 import { identityOf, keySourceOf } from "./issuer-settings.ts";
 import { problemsOf } from "./issues.ts";
 import { ConfigError, formatKey, type Position, type Problem } from "./problems.ts";
-import { type SidecarFile, sidecarSchema, type TokenSection } from "./schema.ts";
+import { requirementOf } from "./require-section.ts";
+import { type PolicyUpstreamSection, type SidecarFile, sidecarSchema } from "./schema.ts";
+import { referenceProblemsOf, takesTemplates } from "./templates.ts";
+import { createTokenCompiler } from "./token-settings.ts";
 import { warningsOf } from "./warnings.ts";
 
 /** How a text becomes a configuration. */
@@ -44,18 +48,30 @@ export interface ParsedConfig {
  */
 export function parseConfig(text: string, options: ParseOptions): ParsedConfig {
   const { file, env = process.env, baseDirectory = dirname(file) } = options;
-  const document = readDocument(text, { file, env });
+  const document = readDocument(text, { file, env, takesTemplates });
   if (document.value === undefined) throw new ConfigError(document.problems);
 
   const checked = sidecarSchema.safeParse(withOverrides(document.value, options), { reportInput: true });
   const problems = [...document.problems];
+  const placed = ({ path, message }: CrossProblem): Problem => ({
+    file,
+    position: document.positionOf(path),
+    key: formatKey(path),
+    message,
+  });
   // What a reference was to become is not known, so what the schema says of that value is of no use.
   const known = new Set(problems.map(({ key }) => key));
   if (!checked.success)
     problems.push(...problemsOf(checked.error.issues, document, file).filter(({ key }) => !known.has(key)));
+  problems.push(...crossProblemsOf(document.value).map(placed));
+  if (checked.success)
+    for (const { path, position, message } of referenceProblemsOf(checked.data, document.templateAt))
+      problems.push({ file, position, key: formatKey(path), message });
   if (!checked.success || problems.length > 0) throw new ConfigError(problems.toSorted(byPlace));
 
-  const config = deepFreeze(configOf(checked.data, baseDirectory));
+  const config = deepFreeze(configOf(checked.data, document, baseDirectory));
+  const fieldProblems = fieldProblemsOf(config).map(placed);
+  if (fieldProblems.length > 0) throw new ConfigError(fieldProblems);
   const { positionOf } = document;
   const warnings = warningsOf(config, checked.data).map(({ path, message }): Problem => {
     if (path[0] === "listen" && options.listen !== undefined) return { file: "--listen", key: "", message };
@@ -87,19 +103,30 @@ function byPlace(a: Problem, b: Problem): number {
   );
 }
 
-function configOf(file: SidecarFile, baseDirectory: string): Config {
-  const token = mergeToken({ ...TOKEN_DEFAULTS, algorithm: file.issuer.algorithm }, file.token);
-  const { upstream } = file;
-  const { connect, headers, body } = upstream.timeouts;
+function configOf(file: SidecarFile, document: SourceDocument, baseDirectory: string): Config {
+  const token = createTokenCompiler(file.token, file.issuer.algorithm, document.templateAt);
+  const upstream = upstreamOf(file.upstream);
+  const policies = (file.policies ?? [{ name: "default", match: {} }]).map((policy, index): PolicyConfig => {
+    const authenticate = policy.authenticate ?? file.authenticate ?? [ANONYMOUS];
+    return {
+      name: policy.name,
+      match: policy.match,
+      authenticate: authenticate.filter((name) => name !== ANONYMOUS),
+      allowsAnonymous: authenticate.includes(ANONYMOUS),
+      require: policy.require && requirementOf(policy.require),
+      module: policy.module && {
+        path: resolve(baseDirectory, policy.module.file),
+        timeoutSeconds: policy.module.timeout,
+      },
+      token:
+        policy.token === "none" ? "none" : token.ofPolicy(policy.token ?? {}, ["policies", index, "token"]),
+      upstream: policy.upstream ? upstreamOver(upstream, policy.upstream) : upstream,
+    };
+  });
   return {
     listen: addressOf(file.listen),
     admin: adminOf(file),
-    upstream: {
-      origin: upstream.url,
-      preserveHost: upstream.preserveHost,
-      connections: upstream.connections,
-      timeouts: { connectSeconds: connect, headersSeconds: headers, bodySeconds: body },
-    },
+    upstream,
     publicUrl: file.publicUrl,
     allowInPath: file.allowInPath,
     timeouts: {
@@ -117,14 +144,38 @@ function configOf(file: SidecarFile, baseDirectory: string): Config {
       keys: keySourceOf(file.issuer, baseDirectory),
     },
     identity: file.identity && identityOf(file.identity),
-    token,
-    policies: (file.policies ?? [{ name: "default", match: {} }]).map(
-      (policy): Policy => ({
-        name: policy.name,
-        match: policy.match,
-        token: policy.token === "none" ? "none" : mergeToken(token, policy.token ?? {}),
-      }),
+    token: token.defaults,
+    authenticators: Object.fromEntries(
+      Object.entries(file.authenticators).map(([name, section]) => [
+        name,
+        authenticatorOptionsOf(section, baseDirectory),
+      ]),
     ),
+    policies,
+  };
+}
+
+function upstreamOf({ url, preserveHost, connections, timeouts }: SidecarFile["upstream"]): UpstreamOptions {
+  const { connect, headers, body } = timeouts;
+  return {
+    origin: url,
+    preserveHost,
+    connections,
+    timeouts: { connectSeconds: connect, headersSeconds: headers, bodySeconds: body },
+  };
+}
+
+/** What a policy's own upstream does not say is as the one at the top has it. */
+function upstreamOver(top: UpstreamOptions, own: PolicyUpstreamSection): UpstreamOptions {
+  return {
+    origin: own.url,
+    preserveHost: own.preserveHost ?? top.preserveHost,
+    connections: own.connections ?? top.connections,
+    timeouts: {
+      connectSeconds: own.timeouts?.connect ?? top.timeouts.connectSeconds,
+      headersSeconds: own.timeouts?.headers ?? top.timeouts.headersSeconds,
+      bodySeconds: own.timeouts?.body ?? top.timeouts.bodySeconds,
+    },
   };
 }
 
@@ -137,38 +188,6 @@ function addressOf(listen: SidecarFile["listen"]): ListenAddress {
 function adminOf({ admin, identity }: SidecarFile): ListenAddress | undefined {
   if (admin === undefined) return identity && DEFAULT_ADMIN;
   return admin === false ? undefined : addressOf(admin);
-}
-
-const TOKEN_DEFAULTS: Omit<TokenSettings, "algorithm"> = {
-  subject: "api-gateway",
-  audience: undefined,
-  lifetimeSeconds: 300,
-  headerName: "Authorization",
-  tokenPrefix: "Bearer",
-  additionalClaims: {},
-  notBefore: false,
-  tokenId: false,
-  reuse: true,
-};
-
-function mergeToken(inherited: TokenSettings, own: TokenSection): TokenSettings {
-  return {
-    subject: own.subject ?? inherited.subject,
-    audience: own.audience ?? inherited.audience,
-    lifetimeSeconds: own.expiresIn ?? inherited.lifetimeSeconds,
-    headerName: own.headerName ?? inherited.headerName,
-    tokenPrefix: own.tokenPrefix ?? inherited.tokenPrefix,
-    additionalClaims: mergeClaims(inherited.additionalClaims, own.additionalClaims),
-    notBefore: own.notBefore ?? inherited.notBefore,
-    tokenId: own.tokenId ?? inherited.tokenId,
-    reuse: own.reuse ?? inherited.reuse,
-    algorithm: own.algorithm ?? inherited.algorithm,
-  };
-}
-
-function mergeClaims(inherited: Claims, own: Record<string, JsonValue> = {}): Claims {
-  const merged = Object.entries({ ...inherited, ...own });
-  return Object.fromEntries(merged.filter(([, value]) => value !== null));
 }
 
 function deepFreeze<T>(value: T): T {

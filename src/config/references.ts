@@ -1,38 +1,119 @@
-/** Any `$word(`: `$env(…)` with its name and default, or something that is not known. */
-const REFERENCE_PATTERN = /\$([A-Za-z]+)\((?:\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:,([^)]*))?\))?/g;
-const PLANNED_FUNCTIONS = new Set(["user", "request", "param", "header", "query"]);
+import {
+  REQUEST_FACTS,
+  type Reference,
+  TEMPLATE_FUNCTIONS,
+  type TemplateFunction,
+} from "../policy/template.ts";
+import { nearest } from "./problems.ts";
+
+/** Any `$word(…)`, also one that is never closed. */
+const REFERENCE_PATTERN = /\$([A-Za-z]+)\((?:([^)]*)\))?/g;
+const ENV_ARGUMENT = /^\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:,(.*))?$/s;
+const FIELD_NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
 
 /** The variables of an environment by name. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** A reference, and how the file spells it. */
+export interface WrittenReference extends Reference {
+  readonly source: string;
+}
+
 /**
- * Puts the values of variables in the place of `$env(NAME)` and `$env(NAME, default)`. What a variable held is
- * never scanned again.
+ * Takes a text apart into what it says and the references in it. `$env(NAME)` and `$env(NAME, default)` are replaced by
+ * the value of the variable, which is never scanned again.
  *
- * @param report told of each reference that cannot be resolved, and stays in the text
+ * @param report told of each reference that cannot be used; it stays in the text
  */
-export function resolveReferences(
+export function readReferences(
   text: string,
   env: Environment,
   report: (message: string, reference: string) => void,
-): string {
-  return text.replace(REFERENCE_PATTERN, (whole: string, fn: string, name?: string, fallback?: string) => {
-    if (PLANNED_FUNCTIONS.has(fn)) {
-      report(`$${fn}(…) is not supported yet; the function known here is $env(NAME)`, whole);
-    } else if (fn !== "env") {
-      report(`unknown function $${fn}(…); the function known here is $env(NAME)`, whole);
-    } else if (name === undefined) {
-      report("expected $env(NAME) or $env(NAME, default), with a name of letters, digits and _", whole);
-    } else if (env[name] !== undefined) {
-      return env[name];
-    } else if (fallback !== undefined) {
-      return fallback.trim();
+): (string | WrittenReference)[] {
+  const parts: (string | WrittenReference)[] = [];
+  let said = "";
+  let end = 0;
+  for (const match of text.matchAll(REFERENCE_PATTERN)) {
+    const [source, fn = "", argument] = match;
+    said += text.slice(end, match.index);
+    end = match.index + source.length;
+    const reading = readReference(fn, argument, env);
+    if (typeof reading === "string") said += reading;
+    else if ("problem" in reading) {
+      report(reading.problem, source);
+      said += source;
     } else {
-      report(
-        `the environment variable ${name} is not set; set it, or give a default: $env(${name}, …)`,
-        whole,
-      );
+      if (said !== "") parts.push(said);
+      said = "";
+      parts.push({ ...reading, source });
     }
-    return whole;
-  });
+  }
+  said += text.slice(end);
+  return said === "" && parts.length > 0 ? parts : [...parts, said];
+}
+
+function readReference(
+  fn: string,
+  argument: string | undefined,
+  env: Environment,
+): string | Reference | { readonly problem: string } {
+  if (fn === "env") return readVariable(argument, env);
+  if (!isTemplateFunction(fn)) {
+    const known = [...TEMPLATE_FUNCTIONS, "env"];
+    const meant = nearest(fn, known);
+    const problem = `unknown function $${fn}(…); `;
+    return {
+      problem: `${problem}${meant ? `did you mean $${meant}(…)?` : `the functions are ${known.map((one) => `$${one}(…)`).join(", ")}`}`,
+    };
+  }
+  // A function within a function is not known; nothing else has use for these.
+  return readArgument(fn, /[$(]/.test(argument ?? "") ? "" : (argument?.trim() ?? ""));
+}
+
+function readVariable(argument: string | undefined, env: Environment): string | { readonly problem: string } {
+  const [, name, fallback] = ENV_ARGUMENT.exec(argument ?? "") ?? [];
+  if (name === undefined)
+    return {
+      problem: "expected $env(NAME) or $env(NAME, default), with a name of letters, digits and _",
+    };
+  return (
+    env[name] ??
+    fallback?.trim() ?? {
+      problem: `the environment variable ${name} is not set; set it, or give a default: $env(${name}, …)`,
+    }
+  );
+}
+
+function isTemplateFunction(fn: string): fn is TemplateFunction {
+  return (TEMPLATE_FUNCTIONS as readonly string[]).includes(fn);
+}
+
+function readArgument(fn: TemplateFunction, argument: string): Reference | { readonly problem: string } {
+  switch (fn) {
+    case "request": {
+      if ((REQUEST_FACTS as readonly string[]).includes(argument)) return { fn, argument };
+      const meant = nearest(argument, REQUEST_FACTS);
+      const problem = `expected $request(…) with one of ${REQUEST_FACTS.join(", ")}`;
+      return { problem: meant ? `${problem}; did you mean ${meant}?` : problem };
+    }
+    case "user":
+      return argument === ""
+        ? {
+            problem:
+              "expected $user(…) with the name of a claim, such as $user(sub) or $user(address.country)",
+          }
+        : { fn, argument };
+    case "param":
+      return /^[A-Za-z_$][\w$]*$/.test(argument)
+        ? { fn, argument }
+        : { problem: "expected $param(…) with a name from the path, such as $param(id) for /orders/:id" };
+    case "header":
+      return FIELD_NAME.test(argument)
+        ? { fn, argument: argument.toLowerCase() }
+        : { problem: "expected $header(…) with the name of a field, such as $header(X-Region)" };
+    case "query":
+      return argument === ""
+        ? { problem: "expected $query(…) with the name of a parameter, such as $query(page)" }
+        : { fn, argument };
+  }
 }

@@ -6,7 +6,9 @@
 import { z } from "zod";
 import { AMBIGUITIES } from "../gateway/target.ts";
 import { REMEDY_BY_RESERVED_CLAIM } from "../issuer/claims-set.ts";
+import { ANONYMOUS, authenticatorsSection } from "./authenticators/sections.ts";
 import { algorithm, identitySection, issuerSection } from "./issuer-section.ts";
+import { requireSection } from "./require-section.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
 import {
   baseUrl,
@@ -31,32 +33,81 @@ const listen = z.union(
   { error: 'expected an address such as "127.0.0.1:8080", or a map with the key address' },
 );
 
+const upstreamTimeouts = {
+  connect: timeout.describe("For a connection to be accepted."),
+  headers: timeout.describe("From the end of a request to the fields of its response."),
+  body: timeout.describe("Between two pieces of a response's body. No limit for event streams."),
+};
+const upstreamShape = {
+  url: upstreamUrl.describe("Scheme, host and port of the backend."),
+  preserveHost: flag.describe("Whether the backend sees the client's Host field."),
+  connections: z
+    .int({ error: "expected a whole number" })
+    .min(1, "expected at least 1")
+    .max(65535, "expected at most 65535")
+    .describe("How many connections to the backend are open at once, at most."),
+};
+const NOT_YET_OF_UPSTREAMS = ["http2", "tls", "healthCheck"];
+
 const upstreamSection = section(
   {
-    url: upstreamUrl.describe("Scheme, host and port of the backend."),
-    preserveHost: flag.default(true).describe("Whether the backend sees the client's Host field."),
-    connections: z
-      .int({ error: "expected a whole number" })
-      .min(1, "expected at least 1")
-      .max(65535, "expected at most 65535")
-      .default(128)
-      .describe("How many connections to the backend are open at once, at most."),
+    url: upstreamShape.url,
+    preserveHost: upstreamShape.preserveHost.default(true),
+    connections: upstreamShape.connections.default(128),
     timeouts: section({
-      connect: timeout.default(5).describe("For a connection to be accepted."),
-      headers: timeout.default(60).describe("From the end of a request to the fields of its response."),
-      body: timeout
-        .default(300)
-        .describe("Between two pieces of a response's body. No limit for event streams."),
+      connect: upstreamTimeouts.connect.default(5),
+      headers: upstreamTimeouts.headers.default(60),
+      body: upstreamTimeouts.body.default(300),
     })
       .prefault({})
       .describe("How long the backend may take."),
   },
-  ["http2", "tls", "healthCheck"],
+  NOT_YET_OF_UPSTREAMS,
 );
 
+const UPSTREAM_FORMS = 'expected a URL such as "http://127.0.0.1:9000", or a map with the key url';
+
 const upstream = z.union([upstreamUrl.transform((url) => upstreamSection.parse({ url })), upstreamSection], {
-  error: 'expected a URL such as "http://127.0.0.1:9000", or a map with the key url',
+  error: UPSTREAM_FORMS,
 });
+
+/** What it does not say is as the upstream at the top has it. */
+const policyUpstreamSection = section(
+  {
+    url: upstreamShape.url,
+    preserveHost: upstreamShape.preserveHost.optional(),
+    connections: upstreamShape.connections.optional(),
+    timeouts: section({
+      connect: upstreamTimeouts.connect.optional(),
+      headers: upstreamTimeouts.headers.optional(),
+      body: upstreamTimeouts.body.optional(),
+    })
+      .describe("How long the backend may take.")
+      .optional(),
+  },
+  NOT_YET_OF_UPSTREAMS,
+);
+
+const policyUpstream = z.union(
+  [upstreamUrl.transform((url) => policyUpstreamSection.parse({ url })), policyUpstreamSection],
+  { error: UPSTREAM_FORMS },
+);
+
+const authenticate = z
+  .array(nonEmptyString, { error: expectedCollection("a list of authenticators") })
+  .min(1, `expected at least one authenticator, or ${ANONYMOUS}`);
+
+const moduleForms = 'expected a file such as "./policies/tenant.mjs", or a map with the key file';
+const moduleSection = section({
+  file: nonEmptyString.describe("An ES module whose default export decides about a request."),
+  timeout: timeout.default(1).describe("How long it may take; then the request is refused."),
+});
+const policyModule = z.union(
+  [nonEmptyString.transform((file) => moduleSection.parse({ file })), moduleSection],
+  {
+    error: moduleForms,
+  },
+);
 
 const additionalClaims = z
   .record(z.string(), jsonValue, { error: expectedCollection("a map of claims") })
@@ -69,7 +120,9 @@ const additionalClaims = z
 
 /** The keys of `token`, without defaults: at the top they are the defaults, in a policy they override. */
 const tokenShape = {
-  subject: nonEmptyString.describe('The sub claim. Default: "api-gateway".').optional(),
+  subject: nonEmptyString
+    .describe('The sub claim. Default: the sub of the user, else "api-gateway".')
+    .optional(),
   audience: z
     .union([nonEmptyString, z.array(nonEmptyString).min(1, "expected at least one audience")], {
       error: "expected a string or a list of strings",
@@ -114,17 +167,22 @@ const match = section({
     .optional(),
 });
 
-const policy = section(
-  {
-    name: policyName.describe("Names the policy in messages and commands."),
-    match: match.prefault({}).describe("Which requests the policy is for. Default: all."),
-    token: z
-      .union([z.literal("none"), token], { error: 'expected a map of token settings, or "none"' })
-      .describe('What the token says and where it goes; "none" forwards without a token.')
-      .optional(),
-  },
-  ["authenticate", "require", "upstream", "module"],
-);
+const policy = section({
+  name: policyName.describe("Names the policy in messages and commands."),
+  match: match.prefault({}).describe("Which requests the policy is for. Default: all."),
+  authenticate: authenticate
+    .describe("Who is asked who is calling, in order; anonymous lets a caller without a credential pass.")
+    .optional(),
+  require: requireSection.describe("What the user must have; otherwise the answer is 403.").optional(),
+  module: policyModule.describe("Code of your own that decides about a request.").optional(),
+  token: z
+    .union([z.literal("none"), token], { error: 'expected a map of token settings, or "none"' })
+    .describe('What the token says and where it goes; "none" forwards without a token.')
+    .optional(),
+  upstream: policyUpstream
+    .describe("Another backend; what it does not say is as the upstream at the top has it.")
+    .optional(),
+});
 
 const policies = z
   .array(policy, { error: expectedCollection("a list of policies") })
@@ -173,13 +231,22 @@ export const sidecarSchema = section(
     identity: identitySection
       .describe("ID tokens that say which deployment this is, for programs beside it.")
       .optional(),
+    authenticators: authenticatorsSection
+      .default({})
+      .describe("Ways to find out who is calling, by names that policies use."),
+    authenticate: authenticate
+      .describe("The default of every policy. Without authenticators it is [anonymous].")
+      .optional(),
     token: token.prefault({}).describe("Defaults for the token of every policy."),
     policies: policies
       .describe("In order, the first match wins; no match is 404. Default: one that matches all.")
       .optional(),
   },
-  ["trustedProxies", "limits", "workers", "tokenEndpoint", "log", "authenticators", "authenticate"],
+  ["trustedProxies", "limits", "workers", "tokenEndpoint", "log"],
 );
+
+/** What `policies[].upstream` says. */
+export type PolicyUpstreamSection = z.output<typeof policyUpstream>;
 
 /** What {@link sidecarSchema} makes of a file. */
 export type SidecarFile = z.output<typeof sidecarSchema>;

@@ -1,5 +1,7 @@
+import { canonicalFieldName } from "../gateway/fields.ts";
 import type { ListenAddress } from "../gateway/listener.ts";
 import { pendingSecondsOf, retiringSecondsOf } from "../issuer/keys/ring.ts";
+import type { AuthenticatorOptions } from "../policy/authenticators/options.ts";
 import type { Policy } from "../policy/policy.ts";
 import type { Config } from "./config.ts";
 import type { KeyPath } from "./document.ts";
@@ -26,6 +28,7 @@ export function warningsOf(config: Config, file: SidecarFile): Warning[] {
     ...aboutAdmin(config),
     ...aboutIssuerUrl(config),
     ...aboutPolicies(config),
+    ...aboutAuthenticators(config),
   ];
 }
 
@@ -126,4 +129,29 @@ function isUnder(basePath: string, { path }: Policy["match"]): boolean {
 
 function matchesEveryPath({ path }: Policy["match"]): boolean {
   return path === undefined || /^\/\{?\*\w+\}?$/.test(path.source);
+}
+
+function aboutAuthenticators({ authenticators, policies }: Config): Warning[] {
+  const asked = new Set(policies.flatMap(({ authenticate }) => authenticate));
+  const tokenFields = new Set(
+    policies.flatMap(({ token }) => (token === "none" ? [] : [canonicalFieldName(token.headerName)])),
+  );
+  return Object.entries(authenticators).flatMap(([name, options]) => {
+    const path = ["authenticators", name];
+    const warnings = asked.has(name) ? [] : [{ path, message: "no policy asks this authenticator" }];
+    const isTaken = credentialFieldsOf(options).some((field) => tokenFields.has(canonicalFieldName(field)));
+    if (options.forwardCredential && isTaken)
+      warnings.push({
+        path: [...path, "forwardCredential"],
+        message:
+          "has no effect: the field belongs to the token; give the token another headerName, or a JWT an originalTokenHeader",
+      });
+    return warnings;
+  });
+}
+
+function credentialFieldsOf(options: AuthenticatorOptions): string[] {
+  if (options.type === "trustedHeader") return [options.header];
+  if (options.type === "basic") return ["authorization"];
+  return "source" in options && options.source.kind === "header" ? [options.source.name] : [];
 }

@@ -64,7 +64,7 @@ export class ClientConnections {
    * Ends a connection on which no further request can be read. The problem is sent where it can only be taken for the
    * answer to what was wrong: to the request whose body broke off, or where no response is owed.
    */
-  refuse(socket: Socket, problem: RequestProblem, fields?: Readonly<Record<string, string>>): void {
+  refuse(socket: Socket, problem: RequestProblem): void {
     const state = this.#states.get(socket);
     if (!state || state.isRefused || !socket.writable) {
       socket.destroy();
@@ -74,7 +74,7 @@ export class ClientConnections {
     state.isRefused = true;
     const owed = [...state.unfinished];
     const last = owed.at(-1);
-    if (!last) endWith(socket, rawProblem(problem, fields));
+    if (!last) endWith(socket, rawProblem(problem));
     else if (isLingering(last)) return;
     else if (last.req.complete) endBehind(last, socket);
     else if (owed.length === 1 && !last.headersSent) answerProblem(last, problem, undefined);

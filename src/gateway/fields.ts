@@ -52,17 +52,32 @@ export interface ForwardingFacts {
   readonly hasBody: boolean;
 }
 
+/** A field that says who is calling counts only from some peers; from anybody else it is a forgery. */
+export type FieldRule =
+  /** Countersign alone sets it. */
+  | "never"
+  /** Whether a peer at this address may set it. */
+  | ((clientAddress: string) => boolean);
+
+/** What does not go on to the upstream, beside what no request takes along. */
+export interface Removals {
+  /** By canonical name. */
+  readonly rules: ReadonlyMap<string, FieldRule>;
+  /** Names of fields that hold the caller's credential, canonical. */
+  readonly credentialFields: readonly string[];
+  /** The cookie that holds the caller's credential. */
+  readonly credentialCookie: string | undefined;
+}
+
 /**
  * The fields of a client's request that go on to the upstream, with our own about the connection set.
- * Taken out are connection-specific fields, those that `Connection` names, what a stranger said about forwarding,
- * and every spelling of a token field: what is left holds no token.
- *
- * @param tokenFieldNames canonical names of the fields that any policy puts a token in
+ * Taken out are connection-specific fields, those that `Connection` names, what a stranger said about forwarding or
+ * about who is calling, the caller's credential, and every spelling of a token field: what is left holds no token.
  */
 export function upstreamRequestFields(
   rawFields: readonly string[],
   facts: ForwardingFacts,
-  tokenFieldNames: ReadonlySet<string>,
+  { rules, credentialFields, credentialCookie }: Removals,
 ): RawFields {
   const nominated = nominatedByConnection(rawFields, canonicalFieldName);
   const fields: RawFields = [];
@@ -72,12 +87,25 @@ export function upstreamRequestFields(
     const name = rawFields[i] as string;
     const value = rawFields[i + 1] as string;
     const canonical = canonicalFieldName(name);
-    if (tokenFieldNames.has(canonical) || NEVER_IN_A_REQUEST.has(canonical)) continue;
-    if (canonical.startsWith("x-forwarded-") || canonical === "host") continue;
     if (nominated.has(canonical) && !NOT_NOMINABLE.has(canonical)) continue;
+    if (credentialFields.includes(canonical)) continue;
+    const rule = rules.get(canonical);
+    if (rule !== undefined) {
+      // Another spelling of it is none that a proxy in front has seen to.
+      if (rule !== "never" && name.toLowerCase() === canonical && rule(facts.clientAddress))
+        fields.push(name, value);
+      continue;
+    }
+    if (NEVER_IN_A_REQUEST.has(canonical)) continue;
+    if (canonical.startsWith("x-forwarded-") || canonical === "host") continue;
     if (canonical === "content-length" && (!facts.hasBody || name.toLowerCase() !== canonical)) continue;
     if (canonical === "via") {
       via += `${value}, `;
+      continue;
+    }
+    if (credentialCookie !== undefined && canonical === "cookie") {
+      const rest = withoutCookie(value, credentialCookie);
+      if (rest !== "") fields.push(name, rest);
       continue;
     }
     fields.push(name, value);
@@ -86,6 +114,13 @@ export function upstreamRequestFields(
   if (facts.authority !== undefined) fields.push("x-forwarded-host", facts.authority);
   fields.push("x-request-id", facts.requestId, "via", `${via}${facts.httpVersion} countersign`);
   return fields;
+}
+
+/** A Cookie field without one of its cookies; the others stay as they are. */
+function withoutCookie(value: string, cookie: string): string {
+  const pairs = value.split(";");
+  const others = pairs.filter((pair) => pair.split("=", 1)[0]?.trim() !== cookie);
+  return others.length === pairs.length ? value : others.join(";").trim();
 }
 
 /**

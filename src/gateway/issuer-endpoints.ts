@@ -5,8 +5,6 @@ import { answerProblem } from "./problem.ts";
 
 /** Answers requests for the issuer's own documents. */
 export interface IssuerEndpoints {
-  /** Whether this path is the issuer's: it is answered here, and never forwarded. */
-  owns(decodedPath: string): boolean;
   answer(
     clientRequest: IncomingMessage,
     clientResponse: ServerResponse,
@@ -21,24 +19,32 @@ interface IssuerDocument {
   readonly etag: string;
 }
 
+/** Whether a path is the issuer's: it is answered here, and never forwarded. */
+export function issuerPathTest(basePath: string): (decodedPath: string) => boolean {
+  const oauthMetadataPath = oauthMetadataPathOf(basePath);
+  return (path) => path === basePath || path.startsWith(`${basePath}/`) || path === oauthMetadataPath;
+}
+
+/** RFC 8414 §3.1. */
+function oauthMetadataPathOf(basePath: string): string {
+  return `/.well-known/oauth-authorization-server${basePath}`;
+}
+
 /**
  * Serves OpenID Connect discovery, the same by RFC 8414 §3.1, and the JWK Set.
  *
  * @param basePath the path that the endpoints stand under, such as `/__issuer`
  */
 export function createIssuerEndpoints(issuer: Issuer, basePath: string): IssuerEndpoints {
-  const oauthMetadataPath = `/.well-known/oauth-authorization-server${basePath}`;
   const metadata = () => lastingDocumentOf(issuer.metadata());
   const documents = new Map<string, (query: URLSearchParams) => IssuerDocument>([
     [`${basePath}/.well-known/openid-configuration`, metadata],
-    [oauthMetadataPath, metadata],
+    [oauthMetadataPathOf(basePath), metadata],
     [`${basePath}/.well-known/jwks.json`, (query) => jwksDocument(issuer.jwks(), query.getAll("alg"))],
   ]);
   const cacheControl = `public, max-age=${issuer.jwksMaxAgeSeconds}`;
 
   return {
-    owns: (path) => path === basePath || path.startsWith(`${basePath}/`) || path === oauthMetadataPath,
-
     answer(clientRequest, clientResponse, path, requestId) {
       const documentFor = documents.get(path);
       if (!documentFor) {
@@ -49,8 +55,8 @@ export function createIssuerEndpoints(issuer: Issuer, basePath: string): IssuerE
       if (method === "OPTIONS") return answerPreflight(clientResponse);
       if (method !== "GET" && method !== "HEAD") {
         const detail = "the issuer's documents are read with GET or HEAD";
-        const allow = { allow: ALLOWED_METHODS };
-        return answerProblem(clientResponse, { code: "ERR_METHOD_NOT_ALLOWED", detail }, requestId, allow);
+        const fields = { allow: ALLOWED_METHODS };
+        return answerProblem(clientResponse, { code: "ERR_METHOD_NOT_ALLOWED", detail, fields }, requestId);
       }
       const document = documentFor(queryOf(clientRequest));
       const fields = {

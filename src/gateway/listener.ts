@@ -103,9 +103,7 @@ export function createListener({
     if (error.code === "ECONNRESET") socket.destroy();
     else connections.refuse(socket as Socket, problemOf(error.code));
   });
-  server.on("connect", (_request, socket) =>
-    connections.refuse(socket as Socket, NO_TUNNEL, { allow: METHODS }),
-  );
+  server.on("connect", (_request, socket) => connections.refuse(socket as Socket, NO_TUNNEL));
 
   return {
     async listen({ host, port }) {
@@ -147,8 +145,11 @@ export function createListener({
   };
 }
 
-const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-const NO_TUNNEL: RequestProblem = { code: "ERR_METHOD_NOT_ALLOWED", detail: "this is no tunnelling proxy" };
+const NO_TUNNEL: RequestProblem = {
+  code: "ERR_METHOD_NOT_ALLOWED",
+  detail: "this is no tunnelling proxy",
+  fields: { allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" },
+};
 
 function problemOf(code: string | undefined): RequestProblem {
   if (code === "HPE_HEADER_OVERFLOW")

@@ -8,6 +8,8 @@ export interface RequestProblem {
   readonly code: RequestErrorCode;
   /** One sentence for the caller: no address of the upstream, no secret. */
   readonly detail: string;
+  /** Further fields of the answer by name, such as `www-authenticate`. */
+  readonly fields?: Readonly<Record<string, string>> | undefined;
 }
 
 /** What a stage answers where it will not let a request pass. */
@@ -27,13 +29,11 @@ const CLOSING_STATUSES: ReadonlySet<number> = new Set([400, 431, 505]);
  * read to the end.
  *
  * @param requestId `undefined` where the request was not read that far
- * @param fields further fields by name, such as `allow`
  */
 export function answerProblem(
   clientResponse: ServerResponse,
   problem: RequestProblem,
   requestId: string | undefined,
-  fields: Readonly<Record<string, string>> = {},
 ): void {
   if (clientResponse.destroyed || clientResponse.headersSent) return;
   const body = bodyOf(problem, requestId);
@@ -44,14 +44,14 @@ export function answerProblem(
     "content-type": "application/problem+json",
     "content-length": Buffer.byteLength(body),
     "cache-control": "no-store",
-    ...fields,
+    ...problem.fields,
   });
   clientResponse.write(body);
   endResponse(clientResponse);
 }
 
 /** The bytes of a problem for a connection on which no request could be read; it closes the connection. */
-export function rawProblem(problem: RequestProblem, fields: Readonly<Record<string, string>> = {}): string {
+export function rawProblem(problem: RequestProblem): string {
   const body = bodyOf(problem, undefined);
   const status = statusByCode[problem.code];
   const lines = Object.entries({
@@ -59,7 +59,7 @@ export function rawProblem(problem: RequestProblem, fields: Readonly<Record<stri
     "content-length": Buffer.byteLength(body),
     "cache-control": "no-store",
     connection: "close",
-    ...fields,
+    ...problem.fields,
   }).map(([name, value]) => `${name}: ${value}\r\n`);
   return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join("")}\r\n${body}`;
 }

@@ -6,6 +6,10 @@ export interface PathPattern {
   readonly source: string;
   /** Matches a whole decoded path, case-sensitively. */
   readonly regexp: RegExp;
+  /** The names in the pattern, in the order of the expression's groups. */
+  readonly names: readonly string[];
+  /** The segments at the start that are the same in every path which matches. */
+  readonly fixedSegments: readonly string[];
 }
 
 /**
@@ -24,9 +28,24 @@ export function compilePathPattern(source: string): PathPattern {
     { tokens: total, originalPath: source },
     { sensitive: true, trailing: false },
   );
-  const repeated = keys.find(({ name }, index) => keys.findIndex((key) => key.name === name) !== index);
-  if (repeated) throw new TypeError(`the name ${repeated.name} stands here twice`);
-  return { source, regexp };
+  const names = keys.map(({ name }) => name);
+  const repeated = names.find((name, index) => names.indexOf(name) !== index);
+  if (repeated !== undefined) throw new TypeError(`the name ${repeated} stands here twice`);
+  return { source, regexp, names, fixedSegments: fixedSegmentsOf(tokens) };
+}
+
+/** The segments before the first thing that varies; one that is cut there may go on, and so is none of them. */
+function fixedSegmentsOf(tokens: readonly Token[]): string[] {
+  const [first, second] = tokens;
+  if (first?.type !== "text") return [];
+  const segments = first.value.split("/").slice(1);
+  return second === undefined ? segments : segments.slice(0, -1);
+}
+
+/** The value that `name` has in a path which the pattern matches; `undefined` where it has none. */
+export function paramOf({ regexp, names }: PathPattern, path: string, name: string): string | undefined {
+  const index = names.indexOf(name);
+  return index === -1 ? undefined : (regexp.exec(path)?.[index + 1] ?? undefined);
 }
 
 /**

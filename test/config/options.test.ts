@@ -730,27 +730,29 @@ describe("the configuration as a whole", () => {
   const read = (text: string) => parseConfig(text, { file: "/etc/countersign/sidecar.yaml", env: {} }).config;
 
   test("is complete with an upstream alone", () => {
+    const upstream = {
+      origin: "http://127.0.0.1:9000",
+      preserveHost: true,
+      connections: 128,
+      timeouts: { connectSeconds: 5, headersSeconds: 60, bodySeconds: 300 },
+    };
     const token = {
-      subject: "api-gateway",
+      subject: undefined,
       audience: undefined,
       lifetimeSeconds: 300,
       headerName: "Authorization",
       tokenPrefix: "Bearer",
-      additionalClaims: {},
+      additionalClaims: { kind: "literal", value: {} },
       notBefore: false,
       tokenId: false,
       reuse: true,
       algorithm: "EdDSA",
+      origins: {},
     };
     expect(read("upstream: http://127.0.0.1:9000\n")).toEqual({
       listen: { host: "127.0.0.1", port: 8080 },
       admin: undefined,
-      upstream: {
-        origin: "http://127.0.0.1:9000",
-        preserveHost: true,
-        connections: 128,
-        timeouts: { connectSeconds: 5, headersSeconds: 60, bodySeconds: 300 },
-      },
+      upstream,
       publicUrl: undefined,
       allowInPath: [],
       timeouts: { headersSeconds: 15, requestSeconds: 300, keepAliveSeconds: 75, drainSeconds: 30 },
@@ -770,7 +772,19 @@ describe("the configuration as a whole", () => {
       },
       identity: undefined,
       token,
-      policies: [{ name: "default", match: {}, token }],
+      authenticators: {},
+      policies: [
+        {
+          name: "default",
+          match: {},
+          authenticate: [],
+          allowsAnonymous: true,
+          require: undefined,
+          module: undefined,
+          token,
+          upstream,
+        },
+      ],
     });
   });
 

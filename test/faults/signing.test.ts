@@ -3,8 +3,8 @@ import { describe, expect, test } from "vitest";
 import { createRequestHandler } from "../../src/gateway/handle-request.ts";
 import { createIssuerEndpoints } from "../../src/gateway/issuer-endpoints.ts";
 import { createListener } from "../../src/gateway/listener.ts";
-import { createUpstream } from "../../src/gateway/upstream.ts";
 import type { Tokens } from "../../src/issuer/tokens.ts";
+import { deciderOf, openRoutes } from "../../src/open-routes.ts";
 import { startBackend } from "../support/backend.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
@@ -12,19 +12,13 @@ import { startSidecar } from "../support/sidecar.ts";
 async function startWithTokens(upstreamUrl: string, tokenFor: Tokens["tokenFor"]) {
   await using sidecar = await startSidecar(upstreamUrl);
   const { config, issuer } = sidecar;
-  const upstream = createUpstream(config.upstream);
+  const { routes, close } = await openRoutes(config, { now: Date.now, onEvent: () => {} });
   const listener = createListener(config.timeouts);
   const causes: string[] = [];
   const { port } = await listener.listen({ host: "127.0.0.1", port: 0 });
   const handle = createRequestHandler({
-    tokens: { tokenFor },
+    decide: deciderOf(config, { routes, issuer, tokens: { tokenFor }, listenAuthority: "127.0.0.1" }),
     issuerEndpoints: createIssuerEndpoints(issuer, config.issuer.basePath),
-    policies: config.policies,
-    upstream,
-    preserveHost: true,
-    allowInPath: [],
-    publicUrl: undefined,
-    listenAuthority: "127.0.0.1",
     onFailure: ({ cause }) => causes.push(cause),
   });
   listener.serve(handle);
@@ -33,7 +27,7 @@ async function startWithTokens(upstreamUrl: string, tokenFor: Tokens["tokenFor"]
     causes,
     async [Symbol.asyncDispose]() {
       await listener.close(100);
-      await upstream.destroy();
+      await close();
     },
   };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { parseConfig } from "../../src/index.ts";
-import { matchPolicy } from "../../src/policy/match.ts";
+import { createMatcher } from "../../src/policy/match.ts";
 
 function policiesOf(yaml: string) {
   return parseConfig(`upstream: http://127.0.0.1:9000\npolicies:\n${yaml}`, { file: "sidecar.yaml" }).config
@@ -8,7 +8,8 @@ function policiesOf(yaml: string) {
 }
 
 function nameOf(yaml: string, path: string, method = "GET", host = "api.example.com") {
-  return matchPolicy(policiesOf(yaml), { method, host, path })?.name;
+  const match = createMatcher(policiesOf(yaml).map((policy) => ({ policy })));
+  return match({ method, host, path })?.policy.name;
 }
 
 describe("paths", () => {

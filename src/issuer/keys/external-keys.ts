@@ -1,12 +1,12 @@
 import { dirname } from "node:path";
 import { isDeepStrictEqual } from "node:util";
+import { JobQueue, refreshOften, reportingProblems, watchFolders } from "../../refresh.ts";
 import { misfitOf, SIGNING_ALGORITHMS, type SigningAlgorithm } from "../algorithms.ts";
 import { KeyError } from "./key-error.ts";
 import { MOUNTED_FILE, readKeyFile } from "./key-file.ts";
 import { type IssuerKeys, type KeyEvent, type KeySet, keySetOf } from "./key-set.ts";
 import { type ParsedPrivateKey, parsePrivateKey } from "./private-key.ts";
-import { JobQueue, refreshOften, reportingProblems, watchFolders } from "./refresh.ts";
-import type { KeyNeed } from "./ring.ts";
+import { type KeyNeed, TICK_SECONDS } from "./ring.ts";
 import { createSigningKey, type SigningKey } from "./signing-key.ts";
 
 /** Keys that somebody else makes and rotates. */
@@ -71,7 +71,7 @@ export async function openExternalKeys(options: ExternalKeysOptions): Promise<Is
   const refreshing =
     source.kind === "files"
       ? // The folders: a file that is replaced by a rename, or by a link to it, is another file.
-        refreshOften(refresh, (changed) => watchFolders(source.files.map(dirname), changed))
+        refreshOften(refresh, TICK_SECONDS, (changed) => watchFolders(source.files.map(dirname), changed))
       : undefined;
   return {
     current: () => set,

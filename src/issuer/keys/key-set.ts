@@ -1,3 +1,4 @@
+import type { SourceHealth } from "../../refresh.ts";
 import type { SigningAlgorithm } from "../algorithms.ts";
 import type { KeyPurpose } from "./ring.ts";
 import type { PublicJwk, SigningKey } from "./signing-key.ts";
@@ -46,10 +47,8 @@ export type KeyEvent =
     }
   /** Done as asked, with an effect that may not be wanted. */
   | { readonly kind: "warning"; readonly message: string }
-  /** The issuer goes on with the keys that it has. */
-  | { readonly kind: "problem"; readonly message: string }
-  /** What was wrong is not any more. */
-  | { readonly kind: "recovered" };
+  /** Where there is a problem the issuer goes on with the keys that it has. */
+  | SourceHealth;
 
 /** Builds a key set from the keys that sign and those that are published beside them. */
 export function keySetOf(

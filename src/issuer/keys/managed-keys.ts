@@ -1,8 +1,8 @@
+import { JobQueue, refreshOften, reportingProblems } from "../../refresh.ts";
 import type { SigningAlgorithm } from "../algorithms.ts";
 import { KeyError } from "./key-error.ts";
 import { type ActiveKey, type IssuerKeys, type KeyEvent, type KeySet, keySetOf } from "./key-set.ts";
 import { generatePrivateKey } from "./private-key.ts";
-import { JobQueue, refreshOften, reportingProblems } from "./refresh.ts";
 import {
   isRotationDue,
   isSameLine,
@@ -17,6 +17,7 @@ import {
   signingKeyOf,
   stateOf,
   steadyPeriodOf,
+  TICK_SECONDS,
   withFirstKey,
   withLateEnds,
   withLifetimes,
@@ -100,7 +101,7 @@ export async function openManagedKeys(options: ManagedKeysOptions): Promise<Issu
     announce();
   }
 
-  const refreshing = refreshOften(refresh, (changed) => store.watch(changed));
+  const refreshing = refreshOften(refresh, TICK_SECONDS, (changed) => store.watch(changed));
   return {
     current,
     refresh,

@@ -1,4 +1,4 @@
-import type { Watch } from "./refresh.ts";
+import type { Watch } from "../../refresh.ts";
 import { EMPTY_RING, type Ring } from "./ring.ts";
 
 /** A ring as it is stored, and which version of it this is. */

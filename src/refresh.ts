@@ -1,7 +1,10 @@
 import { watch as watchPath } from "node:fs";
-import { CountersignError, reasonOf } from "../../errors.ts";
-import type { KeyEvent } from "./key-set.ts";
-import { TICK_SECONDS } from "./ring.ts";
+import { CountersignError, reasonOf } from "./errors.ts";
+
+/** What is told of a source that is read again and again. */
+export type SourceHealth =
+  | { readonly kind: "problem"; readonly message: string }
+  | { readonly kind: "recovered" };
 
 /** Something that is being watched. */
 export interface Watch {
@@ -40,12 +43,16 @@ export function watchFolders(
 const SETTLING_MILLISECONDS = 50;
 
 /**
- * Calls `refresh` every tick, and soon after a change.
+ * Calls `refresh` at regular intervals, and soon after a change.
  *
  * @param refresh never throws
  * @param watch begins to watch, and calls what it is given at a change
  */
-export function refreshOften(refresh: () => Promise<void>, watch: (changed: () => void) => Watch): Watch {
+export function refreshOften(
+  refresh: () => Promise<void>,
+  intervalSeconds: number,
+  watch: (changed: () => void) => Watch,
+): Watch {
   let soon: NodeJS.Timeout | undefined;
   let isRunning = false;
   let isWanted = false;
@@ -61,7 +68,7 @@ export function refreshOften(refresh: () => Promise<void>, watch: (changed: () =
     isRunning = false;
   };
   // An interval, not one long timer: `setTimeout` wraps at 24.8 days, and the clock may be set meanwhile.
-  const interval = setInterval(run, TICK_SECONDS * 1000).unref();
+  const interval = setInterval(run, intervalSeconds * 1000).unref();
   const watching = watch(() => {
     soon ??= setTimeout(() => {
       soon = undefined;
@@ -104,7 +111,7 @@ export class JobQueue {
 /** Makes a function that never throws of one that may: what goes wrong is an event, and so is that it went well again. */
 export function reportingProblems(
   work: () => Promise<void>,
-  onEvent: (event: KeyEvent) => void,
+  onEvent: (event: SourceHealth) => void,
 ): () => Promise<void> {
   let problem: string | undefined;
   return async () => {

@@ -1,0 +1,54 @@
+import { resolve } from "node:path";
+import { z } from "zod";
+import type { BasicOptions } from "../../policy/authenticators/options.ts";
+import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "../section.ts";
+import { flag, nonEmptyString } from "../values.ts";
+import { commonShape, plainClaims } from "./common.ts";
+
+const user = section({
+  username: nonEmptyString
+    .refine(
+      (value) => !value.includes(":"),
+      "expected a name without a colon: it ends where the password begins",
+    )
+    .describe("The name, and the sub."),
+  passwordHash: nonEmptyString.describe("What countersign password hash prints."),
+  claims: plainClaims.default({}).describe("What else is known of the user."),
+  disabled: flag.default(false).describe("Refuses the user."),
+});
+
+const users = z.array(user, { error: expectedCollection("a list of users") }).superRefine((list, context) => {
+  const seen = new Set<unknown>();
+  list.forEach((entry: Partial<z.output<typeof user>> | null, index) => {
+    const name = entry?.username;
+    if (typeof name === "string" && seen.has(name))
+      context.addIssue({ code: "custom", path: [index, "username"], message: "another user has this name" });
+    seen.add(name);
+  });
+}, EVEN_WITH_PROBLEMS_INSIDE);
+
+/** `type: basic` */
+export const basicSection = section({
+  type: z.literal("basic").describe("Callers who send a name and a password."),
+  users: users.describe("The users that are known.").optional(),
+  htpasswd: nonEmptyString
+    .describe("A file of further users that htpasswd -B made (bcrypt). Changes are noticed.")
+    .optional(),
+  ...commonShape,
+}).superRefine((value, context) => {
+  if (value?.users === undefined && value?.htpasswd === undefined)
+    context.addIssue({
+      code: "custom",
+      message: "expected the keys `users` or `htpasswd`: which users are known?",
+    });
+}, EVEN_WITH_PROBLEMS_INSIDE);
+
+/** What the section says. */
+export function basicOptionsOf(value: z.output<typeof basicSection>, baseDirectory: string): BasicOptions {
+  return {
+    type: "basic",
+    users: value.users ?? [],
+    htpasswd: value.htpasswd === undefined ? undefined : resolve(baseDirectory, value.htpasswd),
+    forwardCredential: value.forwardCredential,
+  };
+}

@@ -1,0 +1,31 @@
+import { z } from "zod";
+import { CERTIFICATE_NAMES, type ClientCertificateOptions } from "../../policy/authenticators/options.ts";
+import { section } from "../section.ts";
+import { word } from "../values.ts";
+import { addressRanges, commonShape } from "./common.ts";
+
+/** `type: clientCertificate` */
+export const clientCertificateSection = section({
+  type: z.literal("clientCertificate").describe("Callers who show a certificate."),
+  subject: word(CERTIFICATE_NAMES)
+    .default("commonName")
+    .describe("Which name of the certificate says who is calling; of several, the first."),
+  from: addressRanges
+    .describe(
+      "Proxies in front whose Client-Cert field (RFC 9440) is believed, instead of the TLS connection's certificate.",
+    )
+    .optional(),
+  ...commonShape,
+});
+
+/** What the section says. */
+export function clientCertificateOptionsOf(
+  value: z.output<typeof clientCertificateSection>,
+): ClientCertificateOptions {
+  return {
+    type: "clientCertificate",
+    subject: value.subject,
+    from: value.from,
+    forwardCredential: value.forwardCredential,
+  };
+}

@@ -1,0 +1,81 @@
+import { resolve } from "node:path";
+import { z } from "zod";
+import type { JwtOptions } from "../../policy/authenticators/options.ts";
+import { algorithm } from "../issuer-section.ts";
+import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "../section.ts";
+import { fetchedUrl, headerName, nonEmptyString, skew } from "../values.ts";
+import { checkSource, commonShape, sourceOf, sourceShape } from "./common.ts";
+
+const strings = (description: string) => z.array(nonEmptyString, { error: expectedCollection(description) });
+
+/** `type: jwt` */
+export const jwtSection = section({
+  type: z.literal("jwt").describe("Callers who send a JWT of an identity provider."),
+  ...sourceShape,
+  issuer: nonEmptyString.describe("The iss of the tokens; its discovery document names the keys."),
+  audience: z
+    .union([nonEmptyString, strings("a list of audiences").min(1, "expected at least one audience")], {
+      error: "expected a string or a list of strings",
+    })
+    .describe("The aud that a token must have; of a list, one."),
+  algorithms: z
+    .array(algorithm, { error: expectedCollection("a list of algorithms") })
+    .min(1, "expected at least one algorithm")
+    .default(["RS256"])
+    .describe("The algorithms that a token may be signed with."),
+  jwksUri: fetchedUrl
+    .describe("Where the keys are. Default: where the discovery of the issuer says.")
+    .optional(),
+  jwks: nonEmptyString.describe("A file with the keys, a JWK Set. Changes are noticed.").optional(),
+  requiredClaims: strings("a list of claims")
+    .default([])
+    .describe("Claims that a token must have, beside exp, iss and aud."),
+  typ: nonEmptyString
+    .describe("The typ that a token must have, such as at+jwt. Default: JWT, at+jwt, or none.")
+    .optional(),
+  clockSkew: skew.default(60).describe("By how much the clocks may differ."),
+  subjectClaim: nonEmptyString.default("sub").describe("The claim that says who is calling."),
+  originalTokenHeader: headerName
+    .describe("The field that the caller's own token goes to the backend in.")
+    .optional(),
+  ...commonShape,
+}).superRefine((value, context) => {
+  checkSource(value, context);
+  if (value?.jwksUri !== undefined && value?.jwks !== undefined)
+    context.addIssue({
+      code: "custom",
+      path: ["jwks"],
+      message: "expected only one of the keys jwksUri and jwks",
+    });
+  const isUrl = /^https?:\/\//.test(value?.issuer ?? "");
+  if (value?.jwksUri === undefined && value?.jwks === undefined && value?.issuer !== undefined && !isUrl)
+    context.addIssue({
+      code: "custom",
+      path: ["issuer"],
+      message: "expected a URL, for discovery; an issuer that is none needs the key jwksUri or jwks",
+    });
+}, EVEN_WITH_PROBLEMS_INSIDE);
+
+/** What the section says. */
+export function jwtOptionsOf(value: z.output<typeof jwtSection>, baseDirectory: string): JwtOptions {
+  const { audience, jwksUri, jwks } = value;
+  return {
+    type: "jwt",
+    source: sourceOf(value),
+    issuer: value.issuer,
+    audiences: typeof audience === "string" ? [audience] : audience,
+    algorithms: value.algorithms,
+    keys:
+      jwks !== undefined
+        ? { kind: "file", path: resolve(baseDirectory, jwks) }
+        : jwksUri !== undefined
+          ? { kind: "jwksUri", url: jwksUri }
+          : { kind: "discovery" },
+    requiredClaims: value.requiredClaims,
+    typ: value.typ,
+    clockSkewSeconds: value.clockSkew,
+    subjectClaim: value.subjectClaim,
+    originalTokenHeader: value.originalTokenHeader,
+    forwardCredential: value.forwardCredential,
+  };
+}

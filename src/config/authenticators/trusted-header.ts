@@ -1,0 +1,25 @@
+import { z } from "zod";
+import type { TrustedHeaderOptions } from "../../policy/authenticators/options.ts";
+import { expectedCollection, section } from "../section.ts";
+import { fieldName } from "../values.ts";
+import { addressRanges, commonShape } from "./common.ts";
+
+/** `type: trustedHeader` */
+export const trustedHeaderSection = section({
+  type: z.literal("trustedHeader").describe("Callers whom a proxy in front names."),
+  header: fieldName.describe("The field that says who is calling. From anybody else it is taken out."),
+  from: addressRanges.describe("The proxies that are believed."),
+  claims: z
+    .record(z.string(), fieldName, {
+      error: expectedCollection("a map of claims, each with the name of a field"),
+    })
+    .default({})
+    .describe("Fields with further claims, by the claim that each becomes."),
+  ...commonShape,
+});
+
+/** What the section says. */
+export function trustedHeaderOptionsOf(value: z.output<typeof trustedHeaderSection>): TrustedHeaderOptions {
+  const { header, from, claims, forwardCredential } = value;
+  return { type: "trustedHeader", header, from, claims, forwardCredential };
+}

@@ -1,0 +1,87 @@
+import { canonicalFieldName } from "../gateway/fields.ts";
+import { ANONYMOUS } from "./authenticators/sections.ts";
+import type { Config } from "./config.ts";
+import type { KeyPath } from "./document.ts";
+import { nearest } from "./problems.ts";
+
+/** Something wrong that no single value shows. */
+export interface CrossProblem {
+  readonly path: KeyPath;
+  readonly message: string;
+}
+
+/**
+ * What is wrong between the parts of a file: names that lead nowhere, and policies that do not say who may call.
+ *
+ * @param file as it was read, and so of any shape: what is wrong with one value must not hide what is wrong between two
+ */
+export function crossProblemsOf(file: unknown): CrossProblem[] {
+  const { authenticators, authenticate, policies } = mapOf(file);
+  const names = Object.keys(mapOf(authenticators));
+  const problems = [...unknownNames(authenticate, ["authenticate"], names)];
+  const isSaidAbove = authenticate !== undefined;
+  if (names.length > 0 && !isSaidAbove && policies === undefined)
+    problems.push({
+      path: ["authenticators"],
+      message: `nothing asks them; add the key authenticate: [${names.join(", ")}]`,
+    });
+  for (const [index, entry] of listOf(policies).entries()) {
+    const policy = mapOf(entry);
+    const path = ["policies", index];
+    problems.push(...unknownNames(policy.authenticate, [...path, "authenticate"], names));
+    if (names.length > 0 && !isSaidAbove && policy.authenticate === undefined)
+      problems.push({
+        path,
+        message: `is there for whom? add the key authenticate with some of ${[...names, ANONYMOUS].join(", ")}, here or at the top`,
+      });
+    const asked = listOf(policy.authenticate ?? authenticate ?? [ANONYMOUS]);
+    if (policy.require !== undefined && asked.every((name) => name === ANONYMOUS))
+      problems.push({
+        path: [...path, "require"],
+        message: "no caller can meet this: the policy asks no authenticator who is calling",
+      });
+  }
+  return problems;
+}
+
+/** A field that a token goes into cannot hold another one, nor what a caller is known by. */
+export function fieldProblemsOf({ authenticators, policies }: Config): CrossProblem[] {
+  const tokenFields = new Set(
+    policies.flatMap(({ token }) => (token === "none" ? [] : [canonicalFieldName(token.headerName)])),
+  );
+  return Object.entries(authenticators).flatMap(([name, options]): CrossProblem[] => {
+    const path = ["authenticators", name];
+    if (options.type === "jwt" && tokenFields.has(canonicalFieldName(options.originalTokenHeader ?? "")))
+      return [
+        {
+          path: [...path, "originalTokenHeader"],
+          message: "a policy puts its own token into this field; choose another",
+        },
+      ];
+    return [];
+  });
+}
+
+function unknownNames(list: unknown, path: KeyPath, names: readonly string[]): CrossProblem[] {
+  const known = [...names, ANONYMOUS];
+  const seen = new Set<unknown>();
+  return listOf(list).flatMap((name, index): CrossProblem[] => {
+    if (typeof name !== "string") return [];
+    if (seen.has(name)) return [{ path: [...path, index], message: "stands here twice; keep one" }];
+    seen.add(name);
+    if (known.includes(name)) return [];
+    const meant = nearest(name, known);
+    const hint = meant ? `did you mean ${meant}?` : `there are ${known.join(", ")}`;
+    return [{ path: [...path, index], message: `no authenticator has this name; ${hint}` }];
+  });
+}
+
+function mapOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : {};
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}

@@ -1,0 +1,270 @@
+import { reasonOf } from "../errors.ts";
+import type { TokenRequest } from "../issuer/claims-set.ts";
+import type { Issuer } from "../issuer/issuer.ts";
+import type { Tokens } from "../issuer/tokens.ts";
+import { type Authentication, authenticate } from "../policy/authenticate.ts";
+import type { Authenticator } from "../policy/authenticators/authenticator.ts";
+import type { Peer } from "../policy/caller-request.ts";
+import { createMatcher } from "../policy/match.ts";
+import type { PolicyModule } from "../policy/module.ts";
+import type { Policy, TokenSettings } from "../policy/policy.ts";
+import { shortfallOf } from "../policy/require.ts";
+import { type TokenOverrides, tokenRequestOf } from "../policy/token-request.ts";
+import type { User } from "../policy/user.ts";
+import { credentialProblem, forbidden, removalOf, withoutQueryParameter } from "./credential.ts";
+import { type FieldRule, type RawFields, upstreamRequestFields } from "./fields.ts";
+import { hostOf, parseHost } from "./host.ts";
+import { moduleInputOf } from "./module-input.ts";
+import type { Refusal } from "./problem.ts";
+import { RequestContext } from "./request-facts.ts";
+import { type Ambiguity, parseTarget } from "./target.ts";
+import type { Upstream } from "./upstream.ts";
+
+/** A request as it was received, without its body. */
+export interface ReceivedRequest {
+  readonly method: string;
+  /** The request target, as the request line has it. */
+  readonly requestTarget: string;
+  /** Such as "1.1". */
+  readonly httpVersion: string;
+  readonly rawFields: readonly string[];
+  readonly hasBody: boolean;
+  readonly requestId: string;
+  readonly peer: Peer;
+}
+
+/** A policy, with what has been opened for it. */
+export interface Route {
+  readonly policy: Policy;
+  /** In the order in which they are asked. */
+  readonly authenticators: readonly Authenticator[];
+  readonly module: PolicyModule | undefined;
+  readonly upstream: Upstream;
+  readonly preserveHost: boolean;
+}
+
+/** What requests are decided by. */
+export interface DeciderOptions {
+  readonly routes: readonly Route[];
+  /** Whether a path is one of the issuer's own. */
+  readonly isIssuerPath: (decodedPath: string) => boolean;
+  readonly tokens: Tokens;
+  /** For the modules of policies. */
+  readonly signJwt: Issuer["signJwt"];
+  /** What only some peers may send, and what only Countersign sets, by canonical field name. */
+  readonly fieldRules: ReadonlyMap<string, FieldRule>;
+  readonly allowInPath: readonly Ambiguity[];
+  readonly scheme: "http" | "https";
+  /** Scheme, authority and path prefix that request URLs are built from; by default the request's own authority. */
+  readonly publicUrl: string | undefined;
+  /** The authority of the listener, for an HTTP/1.0 request that names no host. */
+  readonly listenAuthority: string;
+}
+
+/** A request that may go on. */
+export interface Passage {
+  readonly kind: "forward";
+  readonly route: Route;
+  readonly user: User | undefined;
+  /** Origin-form: path and query. */
+  readonly target: string;
+  /** With the token, where the policy sends one. */
+  readonly fields: RawFields;
+  /** What the token says; `undefined` where there is none. */
+  readonly token:
+    | { readonly jwt: string; readonly request: TokenRequest; readonly overrides: TokenOverrides }
+    | undefined;
+}
+
+/** A request that may not. */
+export interface Refused extends Refusal {
+  /** For the log only; given where the refusal is not the client's fault. */
+  readonly cause?: string | undefined;
+  /** The policy that matched, where the request came that far. */
+  readonly policy?: Policy | undefined;
+}
+
+/** What becomes of a request. */
+export type Decision =
+  | Passage
+  | Refused
+  /** It is for the issuer's own documents. */
+  | { readonly kind: "issuer"; readonly path: string };
+
+/** Decides about a request; at once where nothing has to be waited for. */
+export type Decider = (request: ReceivedRequest) => Decision | Promise<Decision>;
+
+/** Longer than most servers' limit for one field line. */
+export const MAX_TOKEN_BYTES = 8192;
+
+/** Creates the function that takes each request through the stages, in order, up to where it is forwarded. */
+export function createDecider(options: DeciderOptions): Decider {
+  const { isIssuerPath, tokens, signJwt, fieldRules, allowInPath, scheme, publicUrl, listenAuthority } =
+    options;
+  const match = createMatcher(options.routes);
+
+  return function decide(request) {
+    const { method, rawFields, httpVersion, requestId, peer, hasBody } = request;
+
+    // The target, and whom it is for.
+    const parsed = parseTarget(request.requestTarget, allowInPath);
+    if (parsed.kind === "refused") return parsed;
+    const { originForm, decodedPath, lenientPath } = parsed.target;
+    const parsedHost = parseHost(rawFields, httpVersion, parsed.target.authority);
+    if (parsedHost.kind === "refused") return parsedHost;
+    const { authority } = parsedHost;
+    const host = hostOf(authority);
+
+    // The issuer's own documents.
+    if (isIssuerPath(decodedPath) || isIssuerPath(lenientPath)) return { kind: "issuer", path: decodedPath };
+
+    // Match a policy.
+    const matched = match({ method, host, path: decodedPath });
+    if (lenientPath !== decodedPath && match({ method, host, path: lenientPath }) !== matched)
+      return AMBIGUOUS;
+    if (!matched) return NO_POLICY;
+    const route = matched;
+    const { policy, authenticators, module } = route;
+    if (method === "TRACE" && policy.token !== "none") return { ...NO_TRACE, policy };
+
+    // Authenticate.
+    return whenKnown(
+      authenticate(authenticators, policy.allowsAnonymous, { rawFields, target: originForm, peer }),
+      authorise,
+    );
+
+    function authorise(authentication: Authentication): Decision | Promise<Decision> {
+      const problem = credentialProblem(authentication, authenticators);
+      if (problem) return { ...problem, policy };
+      const user = authentication.kind === "user" ? authentication.user : undefined;
+
+      // Require.
+      if (policy.require) {
+        // Whoever showed no credential may come back with one.
+        if (!user) return { ...credentialProblem(MISSING, authenticators), policy } as Refused;
+        const shortfall = shortfallOf(policy.require, user);
+        if (shortfall) return { ...forbidden(shortfall, authenticators), policy };
+      }
+
+      // Sanitise: strip, then remove the credential and every token field.
+      const removal = removalOf(authentication);
+      const target = withoutQueryParameter(originForm, removal.credentialQuery);
+      const fields = upstreamRequestFields(
+        rawFields,
+        {
+          clientAddress: peer.address,
+          scheme,
+          authority,
+          httpVersion,
+          requestId,
+          preserveHost: route.preserveHost,
+          hasBody,
+        },
+        { rules: fieldRules, ...removal },
+      );
+      if (authentication.kind === "user" && authentication.originalToken !== undefined)
+        fields.push(authentication.authenticator.originalTokenHeader as string, authentication.originalToken);
+
+      // The claims set: by the module of the policy, and its templates.
+      const context = new RequestContext(
+        {
+          method,
+          scheme,
+          authority: authority ?? listenAuthority,
+          host,
+          publicUrl,
+          target,
+          decodedPath,
+          pathPattern: policy.match.path,
+          requestId,
+          clientAddress: peer.address,
+          fields,
+        },
+        user,
+      );
+      if (!module) return claim({});
+      const input = moduleInputOf(context, fields, policy, signJwt);
+      return module.decide(input).then((outcome) => {
+        if (outcome.kind === "denied")
+          return { kind: "refused", code: "ERR_DENIED", detail: outcome.detail, policy };
+        if (outcome.kind === "failed") return { ...MODULE_FAILED, cause: outcome.cause, policy };
+        return claim(outcome.overrides);
+      });
+
+      // The token: at once where it was made before, else when it is signed. Then its field.
+      function claim(overrides: TokenOverrides): Decision | Promise<Decision> {
+        if (policy.token === "none")
+          return { kind: "forward", route, user, target, fields, token: undefined };
+        const settings = policy.token;
+        const tokenRequest = tokenRequestOf(settings, context, overrides);
+        return whenKnown(tokenOf(tokenRequest), (outcome): Decision => {
+          if (outcome.kind === "refused") return { ...outcome, policy };
+          const { jwt } = outcome;
+          fields.push(settings.headerName, fieldValueOf(settings, jwt));
+          return {
+            kind: "forward",
+            route,
+            user,
+            target,
+            fields,
+            token: { jwt, request: tokenRequest, overrides },
+          };
+        });
+      }
+    }
+  };
+
+  function tokenOf(request: TokenRequest): TokenOutcome | Promise<TokenOutcome> {
+    try {
+      const token = tokens.tokenFor(request);
+      return typeof token === "string" ? checkedToken(token) : token.then(checkedToken, unsigned);
+    } catch (error) {
+      return unsigned(error);
+    }
+  }
+}
+
+/** Goes on with a value, now or when it is there: what can be known at once costs no promise. */
+function whenKnown<T, U>(value: T | Promise<T>, goOn: (value: T) => U | Promise<U>): U | Promise<U> {
+  return value instanceof Promise ? value.then(goOn) : goOn(value);
+}
+
+const MISSING: Authentication = { kind: "missing" };
+const AMBIGUOUS: Refused = {
+  kind: "refused",
+  code: "ERR_TARGET_AMBIGUOUS",
+  detail: "the path may be read as one that another policy is for",
+};
+const NO_POLICY: Refused = {
+  kind: "refused",
+  code: "ERR_NO_POLICY",
+  detail: "no policy matches this request",
+};
+const NO_TRACE: Refused = {
+  kind: "refused",
+  code: "ERR_METHOD_NOT_ALLOWED",
+  detail: "TRACE would show the token to the client",
+};
+const MODULE_FAILED: Refused = {
+  kind: "refused",
+  code: "ERR_MODULE_FAILED",
+  detail: "the policy's own code could not decide about this request",
+};
+
+type TokenOutcome = { readonly kind: "token"; readonly jwt: string } | Refused;
+
+function unsigned(error: unknown): TokenOutcome {
+  const detail = "the token for this request could not be signed";
+  return { kind: "refused", code: "ERR_SIGNING_FAILED", detail, cause: reasonOf(error) };
+}
+
+function checkedToken(jwt: string): TokenOutcome {
+  if (jwt.length <= MAX_TOKEN_BYTES) return { kind: "token", jwt };
+  const detail = `the token for this request would have ${jwt.length} bytes; at most ${MAX_TOKEN_BYTES} are sent`;
+  const cause = "a shorter URL, a fixed token.audience or fewer additionalClaims make it smaller";
+  return { kind: "refused", code: "ERR_TOKEN_TOO_LARGE", detail, cause };
+}
+
+function fieldValueOf({ tokenPrefix }: TokenSettings, jwt: string): string {
+  return tokenPrefix === "" ? jwt : `${tokenPrefix} ${jwt}`;
+}

@@ -1,0 +1,87 @@
+import { hash, timingSafeEqual } from "node:crypto";
+import { openWatchedFile } from "../../watched-file.ts";
+import { isMistyped } from "./api-key-text.ts";
+import { type Authenticator, type Outcome, REALM, type Surroundings } from "./authenticator.ts";
+import { findCredential, placeOf } from "./credential-source.ts";
+import type { ApiKey, ApiKeyOptions } from "./options.ts";
+
+/** Reads a file of API keys. */
+export type ApiKeysReader = (text: string, path: string) => readonly ApiKey[];
+
+/** An API key, ready to be compared. */
+interface KnownKey {
+  readonly digest: Buffer;
+  readonly expiresAt: number | undefined;
+  readonly outcome: Outcome;
+}
+
+const UNKNOWN: Outcome = { kind: "invalid", reason: "the API key is not known" };
+const MISTYPED: Outcome = { kind: "invalid", reason: "the API key is mistyped: its checksum is wrong" };
+const DISABLED: Outcome = { kind: "invalid", reason: "the API key is disabled" };
+const EXPIRED: Outcome = { kind: "invalid", reason: "the API key has expired" };
+
+/**
+ * Opens an authenticator that knows callers by a secret text.
+ *
+ * @throws {CountersignError} what `readKeys` throws for the keys file
+ */
+export async function openApiKey(
+  name: string,
+  options: ApiKeyOptions,
+  { now, onEvent }: Surroundings,
+  readKeys: ApiKeysReader,
+): Promise<Authenticator> {
+  const { source, keys, keysFile, forwardCredential } = options;
+  const file =
+    keysFile === undefined
+      ? undefined
+      : await openWatchedFile({
+          path: keysFile,
+          parse: (text) => indexOf([...keys, ...readKeys(text, keysFile)]),
+          onEvent: (event) => onEvent({ authenticator: name, ...event }),
+        });
+  const inline = indexOf(keys);
+
+  return {
+    name,
+    type: "apiKey",
+    place: placeOf(source),
+    forwardCredential,
+    authenticate(request) {
+      const found = findCredential(request, source);
+      if (found.kind !== "found") return found;
+      const known = lookUp(file?.current() ?? inline, found.credential);
+      if (!known) return isMistyped(found.credential) ? MISTYPED : UNKNOWN;
+      return known.expiresAt !== undefined && now() >= known.expiresAt ? EXPIRED : known.outcome;
+    },
+    challenge(invalidReason) {
+      const scheme = source.kind === "header" ? (source.scheme ?? "ApiKey") : "ApiKey";
+      const error = invalidReason === undefined ? "" : `, error="invalid_token"`;
+      return `${scheme} realm="${REALM}"${scheme.toLowerCase() === "bearer" ? error : ""}`;
+    },
+    close: () => file?.close(),
+  };
+}
+
+/** How many hexadecimal digits of a hash lead to the keys that it is compared with. */
+const INDEX_DIGITS = 16;
+
+type Index = ReadonlyMap<string, readonly KnownKey[]>;
+
+function indexOf(keys: readonly ApiKey[]): Index {
+  const index = new Map<string, KnownKey[]>();
+  for (const { subject, sha256, claims, expiresAt, disabled } of keys) {
+    const start = sha256.slice(0, INDEX_DIGITS);
+    const outcome: Outcome = disabled ? DISABLED : { kind: "user", user: { sub: subject, claims } };
+    const known = { digest: Buffer.from(sha256, "hex"), expiresAt, outcome };
+    index.set(start, [...(index.get(start) ?? []), known]);
+  }
+  return index;
+}
+
+/** What is compared is the hash, in constant time: how long it takes tells nothing about the keys. */
+function lookUp(index: Index, credential: string): KnownKey | undefined {
+  const digest = hash("sha256", credential, "buffer");
+  const candidates = index.get(digest.toString("hex", 0, INDEX_DIGITS / 2));
+  return candidates?.find((key) => timingSafeEqual(key.digest, digest));
+}

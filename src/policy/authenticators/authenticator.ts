@@ -1,0 +1,76 @@
+import type { WatchedFileEvent } from "../../watched-file.ts";
+import type { CallerRequest } from "../caller-request.ts";
+import type { User } from "../user.ts";
+
+/** What an authenticator says of a request. */
+export type Outcome =
+  | {
+      readonly kind: "user";
+      readonly user: User;
+      /** The caller's own token, for `originalTokenHeader`. */
+      readonly originalToken?: string;
+    }
+  /** There is no such credential, or one for somebody else. */
+  | { readonly kind: "not-mine"; readonly reason: string }
+  /** There is one, and it is not good. */
+  | { readonly kind: "invalid"; readonly reason: string }
+  /** Whether it is good cannot be known now. */
+  | {
+      readonly kind: "unavailable";
+      readonly reason: string;
+      /** For the log only. */
+      readonly cause: string;
+    };
+
+/** Where a credential stands in a request, so that it can be taken out. */
+export interface CredentialPlace {
+  /** Names of fields, in lower case. */
+  readonly fields?: readonly string[];
+  /** The name of a parameter of the query. */
+  readonly query?: string;
+  /** The name of a cookie. */
+  readonly cookie?: string;
+}
+
+/** One way to find out who is calling. */
+export interface Authenticator {
+  /** Its key under `authenticators`. */
+  readonly name: string;
+  readonly type: AuthenticatorType;
+  readonly place: CredentialPlace;
+  /** Whether the backend sees the credential too. */
+  readonly forwardCredential: boolean;
+  /** The field that the caller's own token goes into, in the spelling that goes on the wire; `undefined`: none. */
+  readonly originalTokenHeader?: string | undefined;
+  /** Says who is calling. It never throws, and answers at once where nothing has to be waited for. */
+  authenticate(request: CallerRequest): Outcome | Promise<Outcome>;
+  /**
+   * What a caller without a good credential is told to come back with (RFC 9110 §11.6.1).
+   *
+   * @param invalidReason why its credential is not good; `undefined` where it showed none
+   */
+  challenge(invalidReason: string | undefined): string;
+  /** Stops watching files and fetching keys. */
+  close(): void;
+}
+
+/** The values of `authenticators.*.type`. */
+export const AUTHENTICATOR_TYPES = ["apiKey", "jwt", "basic", "clientCertificate", "trustedHeader"] as const;
+export type AuthenticatorType = (typeof AUTHENTICATOR_TYPES)[number];
+
+/** The realm of every challenge (RFC 9110 §11.5). */
+export const REALM = "countersign";
+
+/** What every authenticator is opened with. */
+export interface Surroundings {
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Told of what is wrong with a file or an identity provider. */
+  readonly onEvent: (event: AuthenticatorEvent) => void;
+}
+
+/** What became of something that an authenticator reads again and again. */
+export interface AuthenticatorEvent extends WatchedFileEvent {
+  /** The key under `authenticators`. */
+  readonly authenticator: string;
+}

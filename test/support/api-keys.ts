@@ -1,0 +1,6 @@
+import { hash } from "node:crypto";
+
+/** An entry of `keys` of an apiKey authenticator, in YAML. */
+export function apiKeyEntry(key: string, subject: string, more = ""): string {
+  return `{subject: ${subject}, sha256: ${hash("sha256", key)}${more && `, ${more}`}}`;
+}
