@@ -6,6 +6,7 @@ export { type CreateIssuerOptions, createIssuer } from "./create-issuer.ts";
 export { CountersignError, type ErrorCode } from "./errors.ts";
 export type { RequestFailure } from "./gateway/handle-request.ts";
 export { ListenError } from "./gateway/listener.ts";
+export { TlsFileError } from "./gateway/tls-files.ts";
 export type { SigningAlgorithm } from "./issuer/algorithms.ts";
 export type { Claims, JsonValue } from "./issuer/claims-set.ts";
 export type { Issuer, JwkSet, SignJwtOptions } from "./issuer/issuer.ts";

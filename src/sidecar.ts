@@ -44,6 +44,7 @@ export interface Sidecar {
    * @throws {KeyError} ERR_KEY when a key cannot be used
    * @throws {CountersignError} what {@link openRoutes} throws
    * @throws {ListenError} ERR_LISTEN when the address cannot be listened on
+   * @throws {TlsFileError} ERR_LISTEN when a file of `listen.tls` cannot be used
    */
   start(): Promise<RunningSidecar>;
   /** Accepts no more requests, lets those under way end (for at most `timeouts.drain`), and closes everything. */
@@ -55,7 +56,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   const { now = Date.now, env = process.env } = options;
   const onFailure = shielded(options.onFailure ?? (() => {}));
   const onEvent = shielded(options.onKeyEvent ?? (() => {}));
-  const listener = createListener(config.timeouts);
+  const listener = createListener(config.timeouts, config.listen.tls);
   const adminListener = config.admin && createListener(config.timeouts);
   let keys: IssuerKeys | undefined;
   let opened: OpenedRoutes | undefined;
@@ -73,7 +74,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     const issuerEndpoints = createIssuerEndpoints(issuer, config.issuer.basePath);
     const decide = deciderOf(config, { routes: opened.routes, issuer, tokens, listenAuthority });
     listener.serve(createRequestHandler({ decide, issuerEndpoints, onFailure }));
-    return { url: `http://${listenAuthority}`, adminUrl, issuer };
+    return { url: `${schemeOf(config)}://${listenAuthority}`, adminUrl, issuer };
   }
 
   async function startAdmin(issuer: Issuer): Promise<string | undefined> {
@@ -109,7 +110,14 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
  * @param port the port that is listened on, where the configuration leaves it open
  */
 export function issuerUrlOf({ issuer, listen }: Config, port: AddressInfo["port"] = listen.port): string {
-  return issuer.url ?? `http://${reachableAuthority({ ...listen, port })}${issuer.basePath}`;
+  return (
+    issuer.url ?? `${schemeOf({ listen })}://${reachableAuthority({ ...listen, port })}${issuer.basePath}`
+  );
+}
+
+/** The scheme of the listener's URLs. */
+function schemeOf({ listen }: Pick<Config, "listen">): "http" | "https" {
+  return listen.tls ? "https" : "http";
 }
 
 /** A listener on every address is reached, from this machine, at the loopback one. */

@@ -3,6 +3,7 @@ import { keyNeedsOf } from "../config/key-needs.ts";
 import type { ParsedConfig } from "../config/parse.ts";
 import { ConfigError, formatKey, formatProblem, type Problem } from "../config/problems.ts";
 import { reasonOf } from "../errors.ts";
+import { readTlsFiles, TlsFileError } from "../gateway/tls-files.ts";
 import { KeyError } from "../issuer/keys/key-error.ts";
 import { readKeys } from "../issuer/keys/key-source.ts";
 import { openRoutes } from "../open-routes.ts";
@@ -16,7 +17,7 @@ export function addValidateCommand(program: Command): Command {
     .command("validate")
     .summary("check the configuration")
     .description(
-      "Prints every problem in the configuration with its file, line and column, and exits with 1 where there is one. Keys that exist are checked too; none is made.",
+      "Prints every problem in the configuration with its file, line and column, and exits with 1 where there is one. Keys and certificates that exist are checked too; none is made.",
     )
     .addOption(configOption())
     .option("--json", "print the problems and warnings as JSON")
@@ -50,6 +51,13 @@ async function check(flags: ConfigurationFlags): Promise<Findings> {
       problems.push({ file, position, key: "issuer.keys", message: error.message });
     });
     problems.push(...(await problemsOfRoutes(config, file, positionOf)));
+    const { tls } = config.listen;
+    if (tls)
+      await readTlsFiles(tls).catch((error: unknown) => {
+        if (!(error instanceof TlsFileError)) throw error;
+        const path = ["listen", "tls", error.key];
+        problems.push({ file, position: positionOf(path), key: formatKey(path), message: error.message });
+      });
     const names = config.policies.map(({ name }) => name).join(", ");
     const summary = `${file} is valid; policies in order: ${names}`;
     return { problems, warnings, summary };

@@ -1,4 +1,4 @@
-import type { ListenAddress, ListenerTimeouts } from "../gateway/listener.ts";
+import type { ListenAddress, ListenerTimeouts, ListenOptions } from "../gateway/listener.ts";
 import type { Ambiguity } from "../gateway/target.ts";
 import type { UpstreamOptions } from "../gateway/upstream.ts";
 import type { SigningAlgorithm } from "../issuer/algorithms.ts";
@@ -10,7 +10,7 @@ import type { Policy, TokenSettings } from "../policy/policy.ts";
 
 /** A whole configuration: checked, complete with every default, and frozen. Durations are in seconds. */
 export interface Config {
-  readonly listen: ListenAddress;
+  readonly listen: ListenOptions;
   /** The operators' listener; `undefined`: there is none. */
   readonly admin: ListenAddress | undefined;
   readonly upstream: UpstreamOptions;

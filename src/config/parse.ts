@@ -7,6 +7,7 @@ import { type CrossProblem, crossProblemsOf, fieldProblemsOf } from "./cross-che
 import { readDocument, type SourceDocument } from "./document.ts";
 import { identityOf, keySourceOf } from "./issuer-settings.ts";
 import { problemsOf } from "./issues.ts";
+import { listenOptionsOf } from "./listen-section.ts";
 import { ConfigError, formatKey, type Position, type Problem } from "./problems.ts";
 import { requirementOf } from "./require-section.ts";
 import { type PolicyUpstreamSection, type SidecarFile, sidecarSchema } from "./schema.ts";
@@ -124,7 +125,7 @@ function configOf(file: SidecarFile, document: SourceDocument, baseDirectory: st
     };
   });
   return {
-    listen: addressOf(file.listen),
+    listen: listenOptionsOf(file.listen, baseDirectory),
     admin: adminOf(file),
     upstream,
     publicUrl: file.publicUrl,
@@ -181,13 +182,10 @@ function upstreamOver(top: UpstreamOptions, own: PolicyUpstreamSection): Upstrea
 
 const DEFAULT_ADMIN: ListenAddress = { host: "127.0.0.1", port: 8081 };
 
-function addressOf(listen: SidecarFile["listen"]): ListenAddress {
-  return "address" in listen ? listen.address : listen;
-}
-
 function adminOf({ admin, identity }: SidecarFile): ListenAddress | undefined {
   if (admin === undefined) return identity && DEFAULT_ADMIN;
-  return admin === false ? undefined : addressOf(admin);
+  if (admin === false) return undefined;
+  return "address" in admin ? admin.address : admin;
 }
 
 function deepFreeze<T>(value: T): T {

@@ -9,6 +9,7 @@ import { REMEDY_BY_RESERVED_CLAIM } from "../issuer/claims-set.ts";
 import { ANONYMOUS, authenticatorsSection } from "./authenticators/sections.ts";
 import { algorithm, identitySection, issuerSection } from "./issuer-section.ts";
 import { requireSection } from "./require-section.ts";
+import { adminSection, listenSection } from "./listen-section.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
 import {
   baseUrl,
@@ -17,7 +18,6 @@ import {
   headerName,
   hostPattern,
   jsonValue,
-  listenAddress,
   method,
   nonEmptyString,
   pathPattern,
@@ -27,11 +27,6 @@ import {
   upstreamUrl,
   word,
 } from "./values.ts";
-
-const listen = z.union(
-  [listenAddress, section({ address: listenAddress.describe("Where to listen.") }, ["tls", "http2"])],
-  { error: 'expected an address such as "127.0.0.1:8080", or a map with the key address' },
-);
 
 const upstreamTimeouts = {
   connect: timeout.describe("For a connection to be accepted."),
@@ -200,9 +195,9 @@ const policies = z
 /** `sidecar.yaml`, whole. */
 export const sidecarSchema = section(
   {
-    listen: listen.default({ host: "127.0.0.1", port: 8080 }).describe("Where clients connect."),
+    listen: listenSection.default({ host: "127.0.0.1", port: 8080 }).describe("Where clients connect."),
     admin: z
-      .union([z.literal(false), listen], {
+      .union([z.literal(false), adminSection], {
         error: 'expected an address such as "127.0.0.1:8081", or false for none',
       })
       .describe(

@@ -1,9 +1,12 @@
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type ServerOptions, type ServerResponse } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { CountersignError, reasonOf } from "../errors.ts";
 import { ClientConnections } from "./connections.ts";
 import type { RequestProblem } from "./problem.ts";
+import { Handshakes, secureContextOf, tlsServerOptions } from "./tls.ts";
+import { readTlsFiles, type TlsOptions } from "./tls-files.ts";
 
 /** Where to listen. */
 export interface ListenAddress {
@@ -13,9 +16,15 @@ export interface ListenAddress {
   readonly port: number;
 }
 
+/** Where to listen, and how clients speak there. */
+export interface ListenOptions extends ListenAddress {
+  /** `undefined`: without TLS. */
+  readonly tls?: TlsOptions | undefined;
+}
+
 /** How long a client may take. In seconds. */
 export interface ListenerTimeouts {
-  /** For the request's fields. */
+  /** For the request's fields, and before them for the TLS handshake. */
   readonly headersSeconds: number;
   /** For the whole request. */
   readonly requestSeconds: number;
@@ -26,9 +35,10 @@ export interface ListenerTimeouts {
 /** The clients' side of the sidecar. */
 export interface Listener {
   /**
-   * Opens the address.
+   * Opens the address; with TLS its files are read first.
    *
    * @throws {ListenError} ERR_LISTEN when the address cannot be used
+   * @throws {TlsFileError} ERR_LISTEN when a file of `tls` cannot be used
    */
   listen(address: ListenAddress): Promise<AddressInfo>;
   /** Gives every request to `handle` from now on. */
@@ -70,15 +80,18 @@ export function formatAddress({ host, port }: ListenAddress): string {
 /** The limit of all field lines together. Node.js answers 431 above it. */
 const MAX_FIELD_BYTES = 16 * 1024;
 
-/** Creates an HTTP/1.1 listener that does not listen yet. */
-export function createListener({
-  headersSeconds,
-  requestSeconds,
-  keepAliveSeconds,
-}: ListenerTimeouts): Listener {
+/**
+ * Creates an HTTP/1.1 listener that does not listen yet.
+ *
+ * @param tls `undefined`: plain HTTP
+ */
+export function createListener(
+  { headersSeconds, requestSeconds, keepAliveSeconds }: ListenerTimeouts,
+  tls?: TlsOptions,
+): Listener {
   const connections = new ClientConnections();
   const upgrades = new WeakSet<IncomingMessage>();
-  const server = createServer({
+  const httpOptions: ServerOptions = {
     headersTimeout: headersSeconds * 1000,
     requestTimeout: requestSeconds * 1000,
     keepAliveTimeout: keepAliveSeconds * 1000,
@@ -93,10 +106,14 @@ export function createListener({
       upgrades.add(clientRequest);
       return false;
     },
-  });
+  };
+  const tlsServer = tls && createHttpsServer({ ...httpOptions, ...tlsServerOptions(tls, headersSeconds) });
+  const server = tlsServer ?? createServer(httpOptions);
   // All lines are kept, so that the request path counts them itself: past this limit Node.js drops them unsaid.
   server.maxHeadersCount = 0;
-  server.on("connection", (socket) => connections.add(socket));
+  const handshakes = tlsServer && new Handshakes(tlsServer);
+  // Requests come on what the handshake makes of a connection.
+  server.on(tlsServer ? "secureConnection" : "connection", (socket: Socket) => connections.add(socket));
   // What the parser refuses never becomes a request.
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     // Nobody is there to be answered.
@@ -107,6 +124,7 @@ export function createListener({
 
   return {
     async listen({ host, port }) {
+      if (tls) tlsServer?.setSecureContext(secureContextOf(await readTlsFiles(tls)));
       server.listen(host === undefined ? { port } : { host, port });
       try {
         await once(server, "listening");
@@ -133,6 +151,7 @@ export function createListener({
     async close(drainMilliseconds) {
       if (!server.listening) return;
       connections.endAll();
+      handshakes?.end();
       const closed = once(server, "close");
       server.close();
       const deadline = setTimeout(() => connections.destroy(), drainMilliseconds);

@@ -1,4 +1,5 @@
 import { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
+import { TLSSocket } from "node:tls";
 import { type Dispatcher, Pool } from "undici";
 import { announceEnd, endResponse } from "./client-response.ts";
 import { clientResponseFields, type RawFields } from "./fields.ts";
@@ -159,7 +160,9 @@ class ResponseRelay implements Dispatcher.DispatchHandler {
    * of the response, unless it is a reset.
    */
   #breakConnection(): void {
-    if (this.#clientRequest.httpVersion === "1.0") this.#clientRequest.socket.resetAndDestroy();
+    const { httpVersion, socket } = this.#clientRequest;
+    // TLS cannot be reset, and says by the missing close_notify that it was cut (RFC 8446 §6.1).
+    if (httpVersion === "1.0" && !(socket instanceof TLSSocket)) socket.resetAndDestroy();
     else this.#clientResponse.destroy();
   }
 }

@@ -227,7 +227,6 @@ sidecar.yaml:2:34 token.expiresin: unknown key \`expiresin\`; did you mean \`exp
 
 /** Keys of the design that this version does not have: refused, never ignored. */
 const PLANNED = [
-  ["listen: {address: ':8080', tls: {cert: a, key: b}}", "1:28 listen.tls"],
   ["listen: {address: ':8080', http2: true}", "1:28 listen.http2"],
   ["upstream: {url: http://a, http2: false}", "1:27 upstream.http2"],
   ["upstream: {url: http://a, tls: {ca: a}}", "1:27 upstream.tls"],

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { ListenOptions } from "../../gateway/listener.ts";
 import { CERTIFICATE_NAMES, type ClientCertificateOptions } from "../../policy/authenticators/options.ts";
 import { section } from "../section.ts";
 import { word } from "../values.ts";
@@ -28,4 +29,16 @@ export function clientCertificateOptionsOf(
     from: value.from,
     forwardCredential: value.forwardCredential,
   };
+}
+
+/**
+ * What is wrong with an entry in view of `listen`; its place is `authenticators.<name>`. Without `from` no caller could
+ * ever show a certificate where the listener asks for none.
+ */
+export function clientCertificateProblem(
+  section: Pick<z.output<typeof clientCertificateSection>, "from">,
+  listen: ListenOptions,
+): string | undefined {
+  if (section.from || (listen.tls && listen.tls.clientCertificate !== "none")) return undefined;
+  return "no client is asked for a certificate; set listen.tls.clientCertificate to optional or required, or name with from the proxies whose Client-Cert field is believed";
 }

@@ -1,0 +1,62 @@
+import { constants } from "node:crypto";
+import type { Server } from "node:https";
+import type { Socket } from "node:net";
+import type { SecureContextOptions, TlsOptions as ServerTlsOptions, TLSSocket } from "node:tls";
+import type { TlsMaterial, TlsOptions } from "./tls-files.ts";
+
+/** How a server speaks TLS, but for its certificate, which comes with {@link secureContextOf}. */
+export function tlsServerOptions(
+  { clientCertificate }: TlsOptions,
+  handshakeSeconds: number,
+): ServerTlsOptions {
+  return {
+    handshakeTimeout: handshakeSeconds * 1000,
+    // A client that knows HTTP/2 must not begin to speak it (RFC 7301 §3.2).
+    ALPNProtocols: ["http/1.1"],
+    requestCert: clientCertificate !== "none",
+    rejectUnauthorized: clientCertificate === "required",
+  };
+}
+
+/** The certificate of a server, and what it takes from clients: TLS 1.2 (RFC 5246) and 1.3 (RFC 8446). */
+export function secureContextOf({ cert, key, ca }: TlsMaterial): SecureContextOptions {
+  return {
+    cert,
+    key,
+    // Without it Node.js would trust every public CA for client certificates.
+    ca: ca ?? [],
+    // Said aloud, because a flag of Node.js can lower its own default (RFC 8996: older ones must not be used).
+    minVersion: "TLSv1.2",
+    // Who the client is may not change under its requests: what its certificate says is read once.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+  };
+}
+
+/** Knows the connections of a TLS server whose handshake goes on, which the HTTP server itself does not. */
+export class Handshakes {
+  readonly #connections = new Set<Socket>();
+  readonly #secured = new Set<TLSSocket>();
+
+  constructor(server: Server) {
+    keep(server, "connection", this.#connections);
+    keep(server, "secureConnection", this.#secured);
+  }
+
+  /** Destroys the connections that have no TLS yet, and so no request. */
+  end(): void {
+    const secured = new Set([...this.#secured].map(clientEndOf));
+    for (const socket of this.#connections) if (!secured.has(clientEndOf(socket))) socket.destroy();
+  }
+}
+
+function keep<T extends Socket>(server: Server, event: string, sockets: Set<T>): void {
+  server.on(event, (socket: T) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
+}
+
+/** What a connection and its TLS have in common. */
+function clientEndOf({ remoteAddress, remotePort, localAddress }: Socket): string {
+  return JSON.stringify([remoteAddress, remotePort, localAddress]);
+}
