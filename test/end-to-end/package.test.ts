@@ -37,11 +37,13 @@ test("the published package holds what a user needs, and works installed from it
     "SECURITY.md",
     "bin/countersign.js",
     "config/sidecar.schema.json",
+    "docs/authenticators/client-certificate.md",
     "docs/configuration.md",
     "docs/errors.md",
     "docs/identity-tokens.md",
     "docs/keys.md",
     "docs/library.md",
+    "docs/tls.md",
     "package.json",
     "sidecar.example.yaml",
   ]);

@@ -7,6 +7,7 @@ import type { TLSSocket } from "node:tls";
 import { expect, onTestFinished, test } from "vitest";
 import { createListener } from "../../src/gateway/listener.ts";
 import { peerOf } from "../../src/gateway/peer.ts";
+import { openClientCertificate } from "../../src/policy/authenticators/client-certificate.ts";
 import type { Peer } from "../../src/policy/caller-request.ts";
 import { createCa, issueForServer, writeTlsFiles } from "../support/certificates.ts";
 import { sendRaw } from "../support/raw-client.ts";
@@ -53,6 +54,33 @@ test("a certificate of another CA is not trusted, and neither is one that has ex
   ])
     await get(url, { ca, client });
   expect(peers.map((peer) => peer.certificate()?.isTrusted)).toEqual([false, false]);
+});
+
+test("the authenticator for client certificates knows whom a handshake was with, and why it refuses the others", async () => {
+  const { ca, peers, url } = await startListener();
+  const mesh = await openClientCertificate(
+    "mesh",
+    { type: "clientCertificate", subject: "uri", from: undefined, forwardCredential: false },
+    { now: Date.now, onEvent: () => {} },
+  );
+  const names = [{ type: "url", value: "spiffe://example.com/orders" }] as const;
+  const expired = { notBefore: new Date("2020-01-01"), notAfter: new Date("2020-02-01") };
+  for (const client of [
+    await ca.issue({ names }),
+    await ca.issue({ names, ...expired }),
+    await (await createCa()).issue({ names }),
+    undefined,
+  ])
+    await get(url, { ca, ...(client && { client }) });
+
+  const outcomes = peers.map((peer) => mesh.authenticate({ rawFields: [], target: "/", peer }));
+
+  expect(await Promise.all(outcomes)).toMatchObject([
+    { kind: "user", user: { sub: "spiffe://example.com/orders" } },
+    { kind: "invalid", reason: "the certificate has expired" },
+    { kind: "invalid", reason: "the certificate leads to no CA that is trusted" },
+    { kind: "not-mine", reason: "the client showed no certificate" },
+  ]);
 });
 
 test("a peer without a certificate shows none", async () => {
