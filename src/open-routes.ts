@@ -109,15 +109,22 @@ export function deciderOf(
     signJwt: issuer.signJwt,
     fieldRules: fieldRulesOf(config),
     allowInPath: config.allowInPath,
-    scheme: "http",
+    scheme: schemeOf(config),
     publicUrl: config.publicUrl,
     listenAuthority,
   });
 }
 
+/** The scheme of the listener's URLs. */
+export function schemeOf({ listen }: Pick<Config, "listen">): "http" | "https" {
+  return listen.tls ? "https" : "http";
+}
+
 /** Which fields of a request only some peers may send, and which only Countersign sets. */
-function fieldRulesOf({ authenticators, policies }: Config): ReadonlyMap<string, FieldRule> {
+function fieldRulesOf({ authenticators, policies, listen }: Config): ReadonlyMap<string, FieldRule> {
   const rules = new Map<string, FieldRule>();
+  // Whoever ends TLS takes out what a client says of its certificate (RFC 9440 §2.4).
+  if (listen.tls) for (const name of CLIENT_CERTIFICATE_FIELDS) rules.set(name, () => false);
   for (const options of Object.values(authenticators))
     for (const [name, from] of believedFieldsOf(options)) {
       const isBelieved = addressRangesOf(from);
@@ -145,5 +152,8 @@ function believedFieldsOf(options: Config["authenticators"][string]): [string, r
     ]);
   if (options.type !== "clientCertificate") return [];
   // Where the TLS connection counts, nobody is believed.
-  return ["client-cert", "client-cert-chain"].map((name) => [name, options.from ?? []]);
+  return CLIENT_CERTIFICATE_FIELDS.map((name) => [name, options.from ?? []]);
 }
+
+/** RFC 9440 §2. */
+const CLIENT_CERTIFICATE_FIELDS = ["client-cert", "client-cert-chain"];

@@ -11,7 +11,7 @@ import { type Issuer, issuerOver } from "./issuer/issuer.ts";
 import type { IssuerKeys, KeyEvent } from "./issuer/keys/key-set.ts";
 import { openKeys } from "./issuer/keys/key-source.ts";
 import { createTokens } from "./issuer/tokens.ts";
-import { deciderOf, type OpenedRoutes, openRoutes, type PolicyEvent } from "./open-routes.ts";
+import { deciderOf, type OpenedRoutes, openRoutes, type PolicyEvent, schemeOf } from "./open-routes.ts";
 
 /** What {@link createSidecar} takes beside its configuration. */
 export interface SidecarOptions {
@@ -113,11 +113,6 @@ export function issuerUrlOf({ issuer, listen }: Config, port: AddressInfo["port"
   return (
     issuer.url ?? `${schemeOf({ listen })}://${reachableAuthority({ ...listen, port })}${issuer.basePath}`
   );
-}
-
-/** The scheme of the listener's URLs. */
-function schemeOf({ listen }: Pick<Config, "listen">): "http" | "https" {
-  return listen.tls ? "https" : "http";
 }
 
 /** A listener on every address is reached, from this machine, at the loopback one. */

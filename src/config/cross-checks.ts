@@ -1,4 +1,5 @@
 import { canonicalFieldName } from "../gateway/fields.ts";
+import { clientCertificateProblem } from "./authenticators/client-certificate.ts";
 import { ANONYMOUS } from "./authenticators/sections.ts";
 import type { Config } from "./config.ts";
 import type { KeyPath } from "./document.ts";
@@ -44,13 +45,14 @@ export function crossProblemsOf(file: unknown): CrossProblem[] {
   return problems;
 }
 
-/** A field that a token goes into cannot hold another one, nor what a caller is known by. */
-export function fieldProblemsOf({ authenticators, policies }: Config): CrossProblem[] {
+/** What is wrong between parts of a configuration that are right in themselves. */
+export function lateProblemsOf({ authenticators, policies, listen }: Config): CrossProblem[] {
   const tokenFields = new Set(
     policies.flatMap(({ token }) => (token === "none" ? [] : [canonicalFieldName(token.headerName)])),
   );
   return Object.entries(authenticators).flatMap(([name, options]): CrossProblem[] => {
     const path = ["authenticators", name];
+    // A field that a token goes into cannot hold another one.
     if (options.type === "jwt" && tokenFields.has(canonicalFieldName(options.originalTokenHeader ?? "")))
       return [
         {
@@ -58,7 +60,8 @@ export function fieldProblemsOf({ authenticators, policies }: Config): CrossProb
           message: "a policy puts its own token into this field; choose another",
         },
       ];
-    return [];
+    const message = options.type === "clientCertificate" && clientCertificateProblem(options, listen);
+    return message ? [{ path, message }] : [];
   });
 }
 

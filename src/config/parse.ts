@@ -3,7 +3,7 @@ import type { ListenAddress } from "../gateway/listener.ts";
 import type { UpstreamOptions } from "../gateway/upstream.ts";
 import { ANONYMOUS, authenticatorOptionsOf } from "./authenticators/sections.ts";
 import type { Config, PolicyConfig } from "./config.ts";
-import { type CrossProblem, crossProblemsOf, fieldProblemsOf } from "./cross-checks.ts";
+import { type CrossProblem, crossProblemsOf, lateProblemsOf } from "./cross-checks.ts";
 import { readDocument, type SourceDocument } from "./document.ts";
 import { identityOf, keySourceOf } from "./issuer-settings.ts";
 import { problemsOf } from "./issues.ts";
@@ -71,8 +71,8 @@ export function parseConfig(text: string, options: ParseOptions): ParsedConfig {
   if (!checked.success || problems.length > 0) throw new ConfigError(problems.toSorted(byPlace));
 
   const config = deepFreeze(configOf(checked.data, document, baseDirectory));
-  const fieldProblems = fieldProblemsOf(config).map(placed);
-  if (fieldProblems.length > 0) throw new ConfigError(fieldProblems);
+  const lateProblems = lateProblemsOf(config).map(placed);
+  if (lateProblems.length > 0) throw new ConfigError(lateProblems);
   const { positionOf } = document;
   const warnings = warningsOf(config, checked.data).map(({ path, message }): Problem => {
     if (path[0] === "listen" && options.listen !== undefined) return { file: "--listen", key: "", message };

@@ -8,8 +8,8 @@ import { AMBIGUITIES } from "../gateway/target.ts";
 import { REMEDY_BY_RESERVED_CLAIM } from "../issuer/claims-set.ts";
 import { ANONYMOUS, authenticatorsSection } from "./authenticators/sections.ts";
 import { algorithm, identitySection, issuerSection } from "./issuer-section.ts";
-import { requireSection } from "./require-section.ts";
 import { adminSection, listenSection } from "./listen-section.ts";
+import { requireSection } from "./require-section.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
 import {
   baseUrl,

@@ -36,7 +36,7 @@ export function clientCertificateOptionsOf(
  * ever show a certificate where the listener asks for none.
  */
 export function clientCertificateProblem(
-  section: Pick<z.output<typeof clientCertificateSection>, "from">,
+  section: { readonly from?: readonly string[] | undefined },
   listen: ListenOptions,
 ): string | undefined {
   if (section.from || (listen.tls && listen.tls.clientCertificate !== "none")) return undefined;
