@@ -29,9 +29,9 @@ export interface TestClock {
   pass(seconds: number): void;
 }
 
-/** Creates a clock that shows the same time at each start. */
-export function createTestClock(): TestClock {
-  let time = Date.UTC(2027, 0, 15, 12);
+/** Creates a clock; without a time it shows the same at each start. */
+export function createTestClock(start = Date.UTC(2027, 0, 15, 12)): TestClock {
+  let time = start;
   return {
     now: () => time,
     pass(seconds) {

@@ -1,0 +1,447 @@
+import { readFile, rename, writeFile } from "node:fs/promises";
+import type { ServerResponse } from "node:http";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { JwtOptions } from "../../../src/policy/authenticators/options.ts";
+import { callerWith, createTestClock, openTestJwt, type TestClock } from "../../support/caller.ts";
+import { temporaryFolder } from "../../support/command-line.ts";
+import {
+  DISCOVERY_PATH,
+  generateTestKeyPair,
+  JWKS_PATH,
+  publicJwkOf,
+  startIdentityProvider,
+  type TestIdentityProvider,
+} from "../../support/identity-provider.ts";
+
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+
+let clock: TestClock;
+let provider: TestIdentityProvider;
+
+beforeEach(async () => {
+  clock = createTestClock();
+  provider = await startIdentityProvider({ now: clock.now });
+});
+afterEach(() => provider[Symbol.asyncDispose]());
+
+const open = (options?: Partial<JwtOptions>) => openTestJwt(provider.url, clock, options);
+
+const UNAVAILABLE = { kind: "unavailable", reason: "the keys of the token's issuer cannot be fetched" };
+const UNKNOWN_KEY = {
+  kind: "invalid",
+  reason: "the token is signed with a key that the issuer does not have",
+};
+
+/** How often the keys were fetched. */
+const fetches = () => provider.requests.filter((path) => path === JWKS_PATH).length;
+
+/** Keys that are fetched beside the requests come when they come. */
+const settled = (condition: () => boolean) => vi.waitFor(() => expect(condition()).toBe(true));
+
+describe("where the keys are", () => {
+  test("the discovery of the issuer says it", async () => {
+    using login = await open();
+    expect(await login.ask(await provider.sign())).toMatchObject({ kind: "user" });
+    expect(provider.requests).toEqual([DISCOVERY_PATH, JWKS_PATH]);
+  });
+
+  test.each(["/tenants/acme", "/tenants/acme/", "/"])("an issuer may have the path %s", async (path) => {
+    await using tenant = await startIdentityProvider({ now: clock.now, path });
+    using login = await openTestJwt(tenant.url, clock);
+    expect(await login.ask(await tenant.sign())).toMatchObject({ kind: "user" });
+    expect(tenant.requests[0]).toBe(`${path.replace(/\/$/, "")}${DISCOVERY_PATH}`);
+  });
+
+  test("where there is no OpenID discovery, the metadata of RFC 8414 says it", async () => {
+    await using tenant = await startIdentityProvider({ now: clock.now, path: "/tenants/acme" });
+    tenant.answer(`/tenants/acme${DISCOVERY_PATH}`, (_request, response) => response.writeHead(404).end());
+    tenant.answer("/.well-known/oauth-authorization-server/tenants/acme", (_request, response) =>
+      response.end(JSON.stringify({ issuer: tenant.url, jwks_uri: new URL(JWKS_PATH, tenant.url) })),
+    );
+    using login = await openTestJwt(tenant.url, clock);
+    expect(await login.ask(await tenant.sign())).toMatchObject({ kind: "user" });
+  });
+
+  test("jwksUri says it without discovery, for an issuer that is no URL", async () => {
+    using login = await openTestJwt("login", clock, {
+      keys: { kind: "jwksUri", url: `${provider.url}${JWKS_PATH}` },
+    });
+    expect(await login.ask(await provider.sign({ iss: "login" }))).toMatchObject({ kind: "user" });
+    expect(provider.requests).toEqual([JWKS_PATH]);
+  });
+});
+
+describe("metadata that cannot be believed", () => {
+  const cases: [string, () => unknown, RegExp][] = [
+    ["of another issuer", () => ({ issuer: `${provider.url}/` }), /is of another issuer/],
+    ["without an issuer", () => ({ issuer: undefined }), /is of another issuer/],
+    ["without a jwks_uri", () => ({ jwks_uri: undefined }), /has no jwks_uri/],
+    ["whose jwks_uri is a file", () => ({ jwks_uri: "file:///etc/passwd" }), /has no jwks_uri/],
+    ["whose jwks_uri is data", () => ({ jwks_uri: 'data:,{"keys":[]}' }), /has no jwks_uri/],
+    ["whose jwks_uri is relative", () => ({ jwks_uri: JWKS_PATH }), /has no jwks_uri/],
+  ];
+  test.each(cases)("metadata %s is not used", async (_what, change, message) => {
+    const metadata = {
+      issuer: provider.url,
+      jwks_uri: `${provider.url}${JWKS_PATH}`,
+      ...(change() as object),
+    };
+    provider.answer(DISCOVERY_PATH, (_request, response) => response.end(JSON.stringify(metadata)));
+    using login = await open();
+    const outcome = await login.ask(await provider.sign());
+    expect(outcome).toMatchObject(UNAVAILABLE);
+    expect((outcome as { cause: string }).cause).toMatch(message);
+    expect(fetches()).toBe(0);
+  });
+});
+
+describe("an answer that is no JWK Set", () => {
+  const cases: [string, (response: ServerResponse) => void, RegExp][] = [
+    ["status 500", (response) => response.writeHead(500).end("{}"), /status 500/],
+    ["status 201", (response) => response.writeHead(201).end('{"keys":[]}'), /status 201/],
+    ["HTML", (response) => response.end("<html>"), /not a JWK Set/],
+    ["nothing", (response) => response.end(), /not a JWK Set/],
+    ["a list", (response) => response.end("[]"), /not a JWK Set/],
+    ["keys that are no list", (response) => response.end('{"keys":{}}'), /not a JWK Set/],
+    ["more than 1 MiB", (response) => response.end(`{"keys":[]}${" ".repeat(2 ** 20)}`), /larger than 1 MiB/],
+    ["more than 1 MiB, of unknown length", (response) => drip(response), /larger than 1 MiB/],
+    ["an end too early", (response) => cut(response), /jwks: /],
+  ];
+  test.each(cases)(
+    "%s makes the authenticator unavailable, and no token invalid",
+    async (_what, answer, message) => {
+      provider.answer(JWKS_PATH, (_request, response) => answer(response));
+      using login = await open();
+      const outcome = await login.ask(await provider.sign());
+      expect(outcome).toMatchObject(UNAVAILABLE);
+      expect((outcome as { cause: string }).cause).toMatch(message);
+    },
+  );
+
+  test("a redirect is not followed", async () => {
+    await using other = await startIdentityProvider({ now: clock.now });
+    provider.answer(JWKS_PATH, (_request, response) =>
+      response.writeHead(302, { location: `${other.url}${JWKS_PATH}` }).end(),
+    );
+    using login = await open();
+    expect(await login.ask(await provider.sign({}, {}, other.key()))).toMatchObject({
+      ...UNAVAILABLE,
+      cause: `${provider.url}${JWKS_PATH}: the answer has the status 302`,
+    });
+    expect(other.requests).toEqual([]);
+  });
+
+  test.each([DISCOVERY_PATH, JWKS_PATH])(
+    "an answer that does not come is not waited for: %s",
+    async (path) => {
+      provider.answer(path, (_request, response) => response.write("{"));
+      using login = await openTestJwt(provider.url, clock, {}, { fetchTimeoutMilliseconds: 50 });
+      expect(await login.ask(await provider.sign())).toMatchObject({
+        ...UNAVAILABLE,
+        cause: `${provider.url}${path}: there was no whole answer in time`,
+      });
+    },
+  );
+});
+
+describe("a provider that is down", () => {
+  test("at the start is no failure of the start, and tokens are good when it is there", async () => {
+    await provider.takeDown();
+    using login = await open();
+    const token = await provider.sign();
+    expect(await login.ask(token)).toMatchObject(UNAVAILABLE);
+
+    await provider.bringUp();
+    expect(await login.ask(token)).toMatchObject(UNAVAILABLE);
+    clock.pass(5);
+
+    expect(await login.ask(token)).toMatchObject({ kind: "user" });
+    expect(login.events.map(({ kind }) => kind)).toEqual(["problem", "recovered"]);
+  });
+
+  test("is told once, and not at every request", async () => {
+    await provider.takeDown();
+    using login = await open();
+    for (let i = 0; i < 5; i++) {
+      await login.ask(await provider.sign());
+      clock.pass(5);
+    }
+    expect(login.events).toEqual([
+      {
+        authenticator: "login",
+        kind: "problem",
+        message: expect.stringMatching(/^the keys of the issuer cannot be had: http:.*ECONNREFUSED/),
+      },
+    ]);
+  });
+
+  test("leaves the keys for an hour, and then nobody is refused: the answer is not known", async () => {
+    using login = await open();
+    expect(await login.ask(await provider.sign())).toMatchObject({ kind: "user" });
+    await provider.takeDown();
+
+    clock.pass(HOUR - 1);
+    expect(await login.ask(await provider.sign())).toMatchObject({ kind: "user" });
+    await settled(() => login.events.length === 1);
+    clock.pass(1);
+    const token = await provider.sign();
+    expect(await login.ask(token)).toMatchObject(UNAVAILABLE);
+
+    await provider.bringUp();
+    clock.pass(30);
+    expect(await login.ask(token)).toMatchObject({ kind: "user" });
+    expect(login.events.map(({ kind }) => kind)).toEqual(["problem", "recovered"]);
+  });
+
+  test("a token that was seen before is no exception after the hour", async () => {
+    using login = await open();
+    const token = await provider.sign({ exp: clock.now() / 1000 + 2 * HOUR });
+    expect(await login.ask(token)).toMatchObject({ kind: "user" });
+    await provider.takeDown();
+    clock.pass(HOUR);
+    expect(await login.ask(token)).toMatchObject(UNAVAILABLE);
+  });
+
+  test("makes no token with an unknown key invalid: it may be a new key", async () => {
+    using login = await open();
+    await login.ask(await provider.sign());
+    provider.rotate();
+    await provider.takeDown();
+    clock.pass(30);
+
+    expect(await login.ask(await provider.sign())).toMatchObject(UNAVAILABLE);
+    expect(await login.ask(await provider.sign({ sub: "again" }))).toMatchObject(UNAVAILABLE);
+  });
+
+  test("still lets expired tokens and forged ones be refused", async () => {
+    using login = await open();
+    await login.ask(await provider.sign());
+    await provider.takeDown();
+    clock.pass(30 * MINUTE);
+    expect(await login.ask(await provider.sign({ exp: 1 }))).toMatchObject({ kind: "invalid" });
+    const attacker = generateTestKeyPair(provider.key().kid, "ES256");
+    expect(await login.ask(await provider.sign({}, {}, attacker))).toMatchObject({ kind: "invalid" });
+  });
+});
+
+describe("how often keys are fetched", () => {
+  test("requests that come at once wait for one fetch", async () => {
+    using login = await open();
+    const tokens = await Promise.all(
+      Array.from({ length: 50 }, (_, i) => provider.sign({ sub: `user-${i}` })),
+    );
+    const outcomes = await Promise.all(tokens.map(login.ask));
+    expect(new Set(outcomes.map(({ kind }) => kind))).toEqual(new Set(["user"]));
+    expect(fetches()).toBe(1);
+  });
+
+  test("not within ten minutes, then beside the requests, which do not wait", async () => {
+    using login = await open();
+    await login.ask(await provider.sign());
+    clock.pass(10 * MINUTE - 1);
+    await login.ask(await provider.sign());
+    expect(fetches()).toBe(1);
+
+    clock.pass(1);
+    provider.answer(JWKS_PATH, () => {}); // never answers
+    expect(await login.ask(await provider.sign())).toMatchObject({ kind: "user" });
+    await settled(() => fetches() === 2);
+    expect(await login.ask(await provider.sign({ sub: "another" }))).toMatchObject({ kind: "user" });
+    expect(fetches()).toBe(2);
+  });
+
+  test("at once for a new key, when the last fetch is half a minute ago", async () => {
+    using login = await open();
+    await login.ask(await provider.sign());
+    provider.rotate();
+    expect(await login.ask(await provider.sign())).toEqual(UNKNOWN_KEY);
+    expect(fetches()).toBe(1);
+
+    clock.pass(30);
+    expect(await login.ask(await provider.sign())).toMatchObject({ kind: "user" });
+    expect(fetches()).toBe(2);
+  });
+
+  test("random kids cause one fetch in half a minute", async () => {
+    using login = await open();
+    await login.ask(await provider.sign());
+    for (let second = 1; second <= 90; second++) {
+      clock.pass(1);
+      expect(await login.ask(await provider.sign({}, { kid: `random-${second}` }))).toEqual(UNKNOWN_KEY);
+    }
+    expect(fetches()).toBe(4);
+  });
+
+  test("without keys, one in five seconds", async () => {
+    provider.answer(JWKS_PATH, (_request, response) => response.writeHead(500).end());
+    using login = await open();
+    for (let second = 0; second < 20; second++) {
+      expect(await login.ask(await provider.sign())).toMatchObject(UNAVAILABLE);
+      clock.pass(1);
+    }
+    expect(fetches()).toBe(4);
+  });
+
+  test("a clock that is set back does not stop it", async () => {
+    using login = await open();
+    await login.ask(await provider.sign());
+    clock.pass(-10 * HOUR);
+    await login.ask(await provider.sign());
+    provider.rotate();
+    clock.pass(30);
+    expect(await login.ask(await provider.sign())).toMatchObject({ kind: "user" });
+  });
+});
+
+describe("keys that change", () => {
+  test("a token whose key was withdrawn is refused after the next fetch, also where it was seen before", async () => {
+    using login = await open();
+    const withdrawn = await provider.sign({ exp: clock.now() / 1000 + HOUR });
+    expect(await login.ask(withdrawn)).toMatchObject({ kind: "user" });
+
+    provider.rotate({ withdraw: true });
+    clock.pass(30);
+    expect(await login.ask(await provider.sign())).toMatchObject({ kind: "user" });
+
+    expect(await login.ask(withdrawn)).toEqual(UNKNOWN_KEY);
+  });
+
+  test("a new key under an old kid replaces it", async () => {
+    using login = await open();
+    const old = await provider.sign({ exp: clock.now() / 1000 + HOUR });
+    await login.ask(old);
+    const { kid } = provider.key();
+    const successor = generateTestKeyPair(kid, "ES256");
+    provider.publish([await publicJwkOf(successor)]);
+    clock.pass(10 * MINUTE);
+    await login.ask(old);
+    await settled(() => fetches() === 2);
+
+    await vi.waitFor(async () => expect(await login.ask(old)).toMatchObject({ kind: "invalid" }));
+    expect(await login.ask(await provider.sign({}, {}, successor))).toMatchObject({ kind: "user" });
+  });
+
+  test("a set without a key that fits is told, and every token refused", async () => {
+    provider.publish([await publicJwkOf(generateTestKeyPair("ed", "EdDSA"))]);
+    using login = await open();
+    expect(await login.ask(await provider.sign())).toEqual(UNKNOWN_KEY);
+    expect(login.events).toMatchObject([
+      {
+        kind: "problem",
+        message: expect.stringMatching(/no public key in it that verifies RS256 or ES256$/),
+      },
+    ]);
+  });
+});
+
+describe("a token that comes again", () => {
+  test("is answered at once, with what the first had", async () => {
+    using login = await open();
+    const token = await provider.sign();
+    const first = await login.ask(token);
+    const again = login.authenticator.authenticate(callerWith(token));
+    expect(again).toBe(first);
+  });
+
+  test("is answered at once also after the same keys were fetched again", async () => {
+    using login = await open();
+    const token = await provider.sign({ exp: clock.now() / 1000 + HOUR });
+    const first = await login.ask(token);
+    clock.pass(30);
+    await login.ask(await provider.sign({}, { kid: "unknown" }));
+    expect(fetches()).toBe(2);
+    expect(login.authenticator.authenticate(callerWith(token))).toBe(first);
+  });
+
+  test("is refused when it has expired, and when the clock is before its time", async () => {
+    using login = await open();
+    const now = clock.now() / 1000;
+    const token = await provider.sign({ nbf: now, exp: now + 300 });
+    expect(await login.ask(token)).toMatchObject({ kind: "user" });
+    clock.pass(300 + 59);
+    expect(await login.ask(token)).toMatchObject({ kind: "user" });
+    clock.pass(1);
+    expect(await login.ask(token)).toEqual({ kind: "invalid", reason: "the token has expired" });
+    clock.pass(-500);
+    expect(await login.ask(token)).toEqual({ kind: "invalid", reason: "the token is not valid yet" });
+  });
+
+  test("cannot be changed by whoever used it before", async () => {
+    using login = await open();
+    const outcome = await login.ask(await provider.sign({ roles: { admin: false } }));
+    const roles = outcome.kind === "user" && (outcome.user.claims.roles as { admin: boolean });
+    expect(roles).toEqual({ admin: false });
+    expect(() => {
+      (roles as { admin: boolean }).admin = true;
+    }).toThrow(TypeError);
+  });
+});
+
+describe("keys in a file", () => {
+  test("verify without any request, and are read again when the file changes", async () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "jwks.json");
+    await writeFile(path, JSON.stringify(await provider.jwks()));
+    using login = await open({ keys: { kind: "file", path } });
+    const old = await provider.sign();
+    expect(await login.ask(old)).toMatchObject({ kind: "user" });
+
+    provider.rotate({ withdraw: true });
+    await writeFile(`${path}.new`, JSON.stringify(await provider.jwks()));
+    await rename(`${path}.new`, path);
+
+    await vi.waitFor(async () => expect(await login.ask(old)).toEqual(UNKNOWN_KEY), 5000);
+    expect(await login.ask(await provider.sign())).toMatchObject({ kind: "user" });
+    expect(provider.requests).toEqual([]);
+  });
+
+  test("go on where the file is broken, and that is told", async () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "jwks.json");
+    await writeFile(path, JSON.stringify(await provider.jwks()));
+    using login = await open({ keys: { kind: "file", path } });
+    await writeFile(path, (await readFile(path, "utf8")).slice(0, -3));
+    await vi.waitFor(() => expect(login.events).toMatchObject([{ kind: "problem" }]), 5000);
+    expect(await login.ask(await provider.sign())).toMatchObject({ kind: "user" });
+  });
+
+  test.each([
+    ["that does not exist", undefined, /this file does not exist/],
+    ["that is no JWK Set", "-----BEGIN PUBLIC KEY-----", /jwks\.json: it is not a JWK Set/],
+    [
+      "without a key that fits",
+      '{"keys":[]}',
+      /jwks\.json: there is no public key in it that verifies RS256/,
+    ],
+  ])("in a file %s cannot be opened", async (_what, text, message) => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, "jwks.json");
+    if (text !== undefined) await writeFile(path, text);
+    await expect(open({ keys: { kind: "file", path } })).rejects.toThrow(message);
+  });
+});
+
+test("what is closed fetches no more, and tells nothing", async () => {
+  provider.answer(JWKS_PATH, () => {}); // never answers
+  const login = await open();
+  const waiting = login.ask(await provider.sign());
+  await settled(() => fetches() === 1);
+  login.authenticator.close();
+  expect(await waiting).toMatchObject(UNAVAILABLE);
+  expect(login.events).toEqual([]);
+});
+
+/** More than 1 MiB in pieces. */
+function drip(response: ServerResponse): void {
+  const piece = " ".repeat(2 ** 18);
+  for (let i = 0; i < 6; i++) response.write(piece);
+  response.end('{"keys":[]}');
+}
+
+/** Says that there is more than there is. */
+function cut(response: ServerResponse): void {
+  response.writeHead(200, { "content-length": "100" });
+  response.write('{"keys":[', () => response.destroy());
+}
