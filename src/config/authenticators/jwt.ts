@@ -47,14 +47,21 @@ export const jwtSection = section({
       path: ["jwks"],
       message: "expected only one of the keys jwksUri and jwks",
     });
-  const isUrl = /^https?:\/\//.test(value?.issuer ?? "");
-  if (value?.jwksUri === undefined && value?.jwks === undefined && value?.issuer !== undefined && !isUrl)
+  const isDiscovered = value?.jwksUri === undefined && value?.jwks === undefined;
+  if (isDiscovered && value?.issuer !== undefined && !hasDiscovery(value.issuer))
     context.addIssue({
       code: "custom",
       path: ["issuer"],
-      message: "expected a URL, for discovery; an issuer that is none needs the key jwksUri or jwks",
+      message:
+        "expected an http or https URL without a query, for discovery; an issuer that is none needs the key jwksUri or jwks",
     });
 }, EVEN_WITH_PROBLEMS_INSIDE);
+
+/** OpenID Connect Discovery 1.0 §3: an issuer is a URL without a query and a fragment. */
+function hasDiscovery(issuer: string): boolean {
+  const url = /^https?:\/\/[^\s?#\\]+$/i.test(issuer) ? URL.parse(issuer) : null;
+  return url !== null && !url.username && !url.password;
+}
 
 /** What the section says. */
 export function jwtOptionsOf(value: z.output<typeof jwtSection>, baseDirectory: string): JwtOptions {

@@ -25,8 +25,7 @@ const MAX_DOCUMENT_BYTES = 1024 * 1024;
 
 /** Creates a fetcher with connections of its own. */
 export function createDocumentFetcher(): DocumentFetcher {
-  // Over HTTP/2 undici does not count what it reads. Each fetch has its own connection: one that was kept for minutes may be
-  // closed by the other side just when it is used again.
+  // Each fetch has its own connection: one that was kept may be closed by the other side just when it is used again.
   const dispatcher = new Agent({ maxResponseSize: MAX_DOCUMENT_BYTES, allowH2: false, pipelining: 0 });
   return {
     async fetch(url, signal) {
