@@ -62,5 +62,6 @@ function failureOf(error: unknown): string {
   const { name, code } = error as NodeJS.ErrnoException;
   if (name === "TimeoutError") return "there was no whole answer in time";
   if (code === "UND_ERR_RES_EXCEEDED_MAX_SIZE") return "the answer is larger than 1 MiB";
-  return reasonOf(error);
+  // A name with several addresses: one failure for each, and no message for all.
+  return reasonOf(error instanceof AggregateError ? error.errors[0] : error);
 }

@@ -1,5 +1,5 @@
 import { errors, type JWTPayload, jwtVerify } from "jose";
-import { reasonOf } from "../../errors.ts";
+import { reasonOf, shielded } from "../../errors.ts";
 import type { Claims } from "../../issuer/claims-set.ts";
 import { type Authenticator, type Outcome, REALM, type Surroundings } from "./authenticator.ts";
 import { findCredential, placeOf } from "./credential-source.ts";
@@ -42,7 +42,8 @@ export async function openJwt(
   const keys = await openIssuerKeys({
     ...options,
     now,
-    onEvent: (event) => onEvent({ authenticator: name, ...event }),
+    // What happens beside the requests has nobody to throw to.
+    onEvent: shielded((event) => onEvent({ authenticator: name, ...event })),
     fetchTimeoutMilliseconds,
   });
   const verifiedTokens = createVerifiedTokens({ now, clockSkewSeconds });

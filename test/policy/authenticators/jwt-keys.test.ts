@@ -1,6 +1,7 @@
 import { readFile, rename, writeFile } from "node:fs/promises";
 import type { ServerResponse } from "node:http";
 import { join } from "node:path";
+import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { JwtOptions } from "../../../src/policy/authenticators/options.ts";
 import { callerWith, createTestClock, openTestJwt, type TestClock } from "../../support/caller.ts";
@@ -353,6 +354,38 @@ describe("a token that comes again", () => {
     await login.ask(await provider.sign({}, { kid: "unknown" }));
     expect(fetches()).toBe(2);
     expect(login.authenticator.authenticate(callerWith(token))).toBe(first);
+  });
+
+  test("is answered with its own caller, however callers and changes of keys are interleaved", async () => {
+    using login = await open();
+    const subjects = ["ada", "bob", "eve"];
+    const tokenOf = (sub: string) => provider.sign({ sub, exp: clock.now() / 1000 + 10 * HOUR });
+    const tokens = new Map(
+      await Promise.all(subjects.map(async (sub) => [sub, await tokenOf(sub)] as const)),
+    );
+    let users = 0;
+    const step = fc.record({ sub: fc.constantFrom(...subjects), rotates: fc.boolean() });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
+        const asked = steps.map(async ({ sub, rotates }) => {
+          if (rotates) {
+            provider.rotate();
+            clock.pass(30);
+            tokens.set(sub, await tokenOf(sub));
+          }
+          return login.ask(tokens.get(sub) ?? "");
+        });
+        const outcomes = await Promise.all(asked);
+        // A new key may not be known yet; what is said of a caller is never another caller.
+        outcomes.forEach((outcome, i) => {
+          if (outcome.kind !== "user") return;
+          expect(outcome.user.sub).toBe(steps[i]?.sub);
+          users += 1;
+        });
+      }),
+      { numRuns: 30 },
+    );
+    expect(users).toBeGreaterThan(100);
   });
 
   test("is refused when it has expired, and when the clock is before its time", async () => {
