@@ -275,6 +275,38 @@ describe("how often keys are fetched", () => {
     expect(fetches()).toBe(4);
   });
 
+  test("not more often beside the requests, where that fails", async () => {
+    using login = await open();
+    await login.ask(await provider.sign());
+    provider.answer(JWKS_PATH, (_request, response) => response.writeHead(500).end());
+    clock.pass(10 * MINUTE);
+    await login.ask(await provider.sign());
+    await settled(() => login.events.length === 1);
+    for (let second = 1; second < 30; second++) {
+      clock.pass(1);
+      expect(await login.ask(await provider.sign())).toMatchObject({ kind: "user" });
+    }
+    expect(fetches()).toBe(2);
+    clock.pass(1);
+    await login.ask(await provider.sign());
+    await settled(() => fetches() === 3);
+  });
+
+  test("at once for a token without a kid that no key has signed: that may be a new key too", async () => {
+    const withoutKid = async () => {
+      const { kid: _kid, ...jwk } = await publicJwkOf(provider.key());
+      provider.publish([jwk]);
+    };
+    await withoutKid();
+    using login = await open();
+    await login.ask(await provider.sign({}, { kid: undefined }));
+    provider.rotate();
+    await withoutKid();
+    clock.pass(30);
+    expect(await login.ask(await provider.sign({}, { kid: undefined }))).toMatchObject({ kind: "user" });
+    expect(fetches()).toBe(2);
+  });
+
   test("without keys, one in five seconds", async () => {
     provider.answer(JWKS_PATH, (_request, response) => response.writeHead(500).end());
     using login = await open();
