@@ -1,9 +1,16 @@
 import { resolve } from "node:path";
 import { z } from "zod";
+import { normalized } from "../../policy/authenticators/basic-credentials.ts";
 import type { BasicOptions } from "../../policy/authenticators/options.ts";
+import { readPasswordHash } from "../../policy/authenticators/password-hash.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "../section.ts";
-import { flag, nonEmptyString } from "../values.ts";
+import { flag, nonEmptyString, text } from "../values.ts";
 import { commonShape, plainClaims } from "./common.ts";
+
+const passwordHash = text("expected a string that countersign password hash prints", (value) => {
+  const reading = readPasswordHash(value);
+  return "expected" in reading ? reading : { value };
+});
 
 const user = section({
   username: nonEmptyString
@@ -11,8 +18,9 @@ const user = section({
       (value) => !value.includes(":"),
       "expected a name without a colon: it ends where the password begins",
     )
+    .refine((value) => !/\p{Cc}/u.test(value), "expected a name without control characters")
     .describe("The name, and the sub."),
-  passwordHash: nonEmptyString.describe("What countersign password hash prints."),
+  passwordHash: passwordHash.describe("What countersign password hash prints, or a bcrypt hash."),
   claims: plainClaims.default({}).describe("What else is known of the user."),
   disabled: flag.default(false).describe("Refuses the user."),
 });
@@ -20,8 +28,8 @@ const user = section({
 const users = z.array(user, { error: expectedCollection("a list of users") }).superRefine((list, context) => {
   const seen = new Set<unknown>();
   list.forEach((entry: Partial<z.output<typeof user>> | null, index) => {
-    const name = entry?.username;
-    if (typeof name === "string" && seen.has(name))
+    const name = typeof entry?.username === "string" ? normalized(entry.username) : undefined;
+    if (name !== undefined && seen.has(name))
       context.addIssue({ code: "custom", path: [index, "username"], message: "another user has this name" });
     seen.add(name);
   });
