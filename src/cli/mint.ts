@@ -5,7 +5,7 @@ import type { ParsedConfig } from "../config/parse.ts";
 import { ConfigError, nearest } from "../config/problems.ts";
 import { DURATION_EXPECTED, parseDuration } from "../duration.ts";
 import type { SigningAlgorithm } from "../issuer/algorithms.ts";
-import type { Claims, JsonValue, TokenRequest } from "../issuer/claims-set.ts";
+import type { TokenRequest } from "../issuer/claims-set.ts";
 import { type Issuer, issuerOver } from "../issuer/issuer.ts";
 import { KeyError } from "../issuer/keys/key-error.ts";
 import { openKeys } from "../issuer/keys/key-source.ts";
@@ -14,6 +14,7 @@ import type { TokenSettings } from "../policy/policy.ts";
 import { describeTemplate, type TemplateContext } from "../policy/template.ts";
 import { tokenRequestOf } from "../policy/token-request.ts";
 import { issuerUrlOf } from "../sidecar.ts";
+import { claimsOf } from "./claims.ts";
 import {
   algorithmOption,
   type ConfigurationFlags,
@@ -87,7 +88,7 @@ function requestOf(flags: MintFlags, config: Config): TokenRequest {
     throw new UsageError(
       `--policy: the audience of ${flags.policy} is the URL of each request; name one with --audience`,
     );
-  const given = claimsOf(flags.claim ?? []);
+  const given = claimsOf(flags.claim ?? [], REMEDIES);
   tellOfMissing(settings, { ...configured.additionalClaims, ...given });
   return {
     ...configured,
@@ -151,19 +152,6 @@ function lifetimeOf(text: string): number {
   return seconds;
 }
 
-function claimsOf(pairs: readonly string[]): Claims {
-  return Object.fromEntries(
-    pairs.map((pair) => {
-      const [, name, value] = /^([^=]+)=(.*)$/s.exec(pair) ?? [];
-      if (name === undefined || value === undefined) throw new UsageError("--claim: expected name=value");
-      if (Object.hasOwn(REMEDIES, name))
-        throw new UsageError(`--claim: ${name} cannot be set like this; ${REMEDIES[name]}`);
-      if (name === "__proto__") throw new UsageError("--claim: __proto__ cannot be the name of a claim");
-      return [name, jsonOrText(name, value)];
-    }),
-  );
-}
-
 /** The claims that have an option or a setting of their own. */
 const REMEDIES: Readonly<Record<string, string>> = {
   sub: "use --subject",
@@ -173,21 +161,6 @@ const REMEDIES: Readonly<Record<string, string>> = {
   nbf: "use --not-before",
   jti: "use --token-id",
 };
-
-function jsonOrText(name: string, text: string): JsonValue {
-  const refuseInexact = (_key: string, value: unknown) => {
-    if (typeof value !== "number" || Math.abs(value) <= Number.MAX_SAFE_INTEGER) return value;
-    throw new UsageError(
-      `--claim: ${name} holds a number that is too large to be kept exactly; quote it to make it a string: ${name}='"…"'`,
-    );
-  };
-  try {
-    return JSON.parse(text, refuseInexact) as JsonValue;
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
-    return text;
-  }
-}
 
 /** Opens the issuer that the configuration describes, as it is on disk. */
 async function withIssuer(
