@@ -24,6 +24,7 @@ const EXPIRED: Outcome = { kind: "invalid", reason: "the API key has expired" };
  * Opens an authenticator that knows callers by a secret text.
  *
  * @throws {CountersignError} what `readKeys` throws for the keys file
+ * @throws {Error} when the keys file cannot be read, or has a key that stands under `keys` too
  */
 export async function openApiKey(
   name: string,
@@ -37,7 +38,7 @@ export async function openApiKey(
       ? undefined
       : await openWatchedFile({
           path: keysFile,
-          parse: (text) => indexOf([...keys, ...readKeys(text, keysFile)]),
+          parse: (text) => indexOf(withoutOverlap(keys, readKeys(text, keysFile), keysFile)),
           onEvent: (event) => onEvent({ authenticator: name, ...event }),
         });
   const inline = indexOf(keys);
@@ -65,6 +66,23 @@ export async function openApiKey(
 
 /** How many hexadecimal digits of a hash lead to the keys that it is compared with. */
 const INDEX_DIGITS = 16;
+
+/**
+ * All keys, where none is in both places: of two entries, of which one may be disabled, nobody knows which is meant.
+ *
+ * @throws {Error} with the subjects of those that are
+ */
+function withoutOverlap(
+  inline: readonly ApiKey[],
+  inFile: readonly ApiKey[],
+  path: string,
+): readonly ApiKey[] {
+  const digests = new Set(inline.map(({ sha256 }) => sha256));
+  const both = inFile.filter(({ sha256 }) => digests.has(sha256));
+  if (both.length === 0) return [...inline, ...inFile];
+  const subjects = both.map(({ subject }) => JSON.stringify(subject)).join(", ");
+  throw new Error(`${path}: a key of ${subjects} stands under keys too; keep one`);
+}
 
 type Index = ReadonlyMap<string, readonly KnownKey[]>;
 
