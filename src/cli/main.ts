@@ -1,8 +1,10 @@
 import { Command, CommanderError } from "commander";
 import { CountersignError } from "../errors.ts";
+import { addApiKeyCommand } from "./api-key.ts";
 import { addDemoCommand } from "./demo.ts";
 import { addKeysCommand } from "./keys.ts";
 import { addMintCommand } from "./mint.ts";
+import { addPasswordCommand } from "./password.ts";
 import { addSchemaCommand } from "./schema.ts";
 import { addServeCommand } from "./serve.ts";
 import { UsageError } from "./usage-error.ts";
@@ -54,6 +56,8 @@ function createProgram(): Command {
     addMintCommand,
     addVerifyCommand,
     addKeysCommand,
+    addApiKeyCommand,
+    addPasswordCommand,
     addDemoCommand,
     addSchemaCommand,
   ];

@@ -21,6 +21,8 @@ describe("--help", () => {
       "mint",
       "verify",
       "keys",
+      "api-key",
+      "password",
       "demo",
       "schema",
       "help",
@@ -71,6 +73,12 @@ describe("--help", () => {
       "keys import",
       ["-c, --config <file>", "--algorithm <alg>", "--identity", "--passphrase-env <name>", "-h, --help"],
     ],
+    [
+      "api-key create",
+      ["--claim <name=value...>", "--expires <time>", "--prefix <prefix>", "--json", "-h, --help"],
+    ],
+    ["api-key hash", ["--claim <name=value...>", "--expires <time>", "--json", "-h, --help"]],
+    ["password hash", ["--json", "-h, --help"]],
     ["demo", ["-c, --config <file>", "--upstream <url>", "--listen <address>", "-h, --help"]],
     ["schema", ["-h, --help"]],
   ])("%s lists its options", async (command, options) => {
@@ -96,19 +104,23 @@ describe("--help", () => {
   });
 
   test("every command says what it is for", async () => {
-    for (const arguments_ of [["--help"], ["keys", "--help"]]) {
+    for (const group of [[], ["keys"], ["api-key"], ["password"]]) {
+      const arguments_ = [...group, "--help"];
       const { stdout } = await here(arguments_);
       const [, commands = ""] = /\nCommands:\n(.*?)(?:\n\n|$)/s.exec(stdout) ?? [];
       for (const line of commands.trim().split("\n")) expect(line).toMatch(/ {2,}[a-z]/);
     }
   });
 
-  test.each([[["keys"]], [["keys", "-c"]]])("%j alone is wrong usage", async (arguments_) => {
-    const { code, stdout, stderr } = await here(arguments_);
-    expect(code).toBe(2);
-    expect(stdout).toBe("");
-    expect(stderr).not.toBe("");
-  });
+  test.each([[["keys"]], [["keys", "-c"]], [["api-key"]], [["password"]]])(
+    "%j alone is wrong usage",
+    async (arguments_) => {
+      const { code, stdout, stderr } = await here(arguments_);
+      expect(code).toBe(2);
+      expect(stdout).toBe("");
+      expect(stderr).not.toBe("");
+    },
+  );
 
   test("countersign alone prints the help, as wrong usage", async () => {
     const { code, stdout, stderr } = await runCommand([]);
