@@ -40,6 +40,14 @@ describe("scrypt", () => {
     expect(await verify(text, "")).toBe(false);
   });
 
+  test("every byte of the hash counts", async () => {
+    const hash = hashOf(RFC_7914);
+    if (hash.kind !== "scrypt") throw new Error("not scrypt");
+    const digest = Buffer.from(hash.digest);
+    digest[digest.length - 1] = 0;
+    expect(await verifyPassword({ ...hash, digest }, "pleaseletmein")).toBe(false);
+  });
+
   test("the same password has another hash each time", async () => {
     expect(await hashPassword("a")).not.toBe(await hashPassword("a"));
   });
