@@ -12,7 +12,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "refresh.ts": ["errors.ts"],
   "watched-file.ts": ["refresh.ts", "errors.ts"],
   issuer: ["refresh.ts", "duration.ts", "errors.ts"],
-  policy: ["issuer", "watched-file.ts", "errors.ts"],
+  policy: ["issuer", "watched-file.ts", "refresh.ts", "errors.ts"],
   gateway: ["policy", "issuer", "errors.ts"],
   admin: ["gateway", "policy", "issuer", "errors.ts"],
   // It knows the option types of the layers that it fills.

@@ -5,7 +5,7 @@ import type { ParsedConfig } from "../config/parse.ts";
 import { ConfigError, nearest } from "../config/problems.ts";
 import { DURATION_EXPECTED, parseDuration } from "../duration.ts";
 import type { SigningAlgorithm } from "../issuer/algorithms.ts";
-import type { TokenRequest } from "../issuer/claims-set.ts";
+import type { Claims, TokenRequest } from "../issuer/claims-set.ts";
 import { type Issuer, issuerOver } from "../issuer/issuer.ts";
 import { KeyError } from "../issuer/keys/key-error.ts";
 import { openKeys } from "../issuer/keys/key-source.ts";

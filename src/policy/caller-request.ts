@@ -25,7 +25,7 @@ export interface PeerCertificate {
 }
 
 /**
- * The values of a field, one a line, with the spaces around them taken off (RFC 9110 §5.5).
+ * The values of a field, one a line.
  *
  * @param name in lower case; other spellings than upper and lower case do not count
  */
@@ -33,8 +33,7 @@ export function fieldValues(rawFields: readonly string[], name: string): string[
   const values: string[] = [];
   for (let i = 0; i < rawFields.length; i += 2) {
     const field = rawFields[i] as string;
-    if (field.length === name.length && field.toLowerCase() === name)
-      values.push((rawFields[i + 1] as string).trim());
+    if (field.length === name.length && field.toLowerCase() === name) values.push(rawFields[i + 1] as string);
   }
   return values;
 }

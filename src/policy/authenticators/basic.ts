@@ -1,4 +1,5 @@
 import { createHmac, randomBytes } from "node:crypto";
+import { openWatchedFile } from "../../watched-file.ts";
 import {
   type Authenticator,
   type AuthenticatorEvent,
@@ -17,7 +18,6 @@ import {
   type PasswordVerifier,
 } from "./password-checks.ts";
 import { decoyLike, readPasswordHash, verifyPassword } from "./password-hash.ts";
-import { openWatchedFile } from "./watched-file.ts";
 
 /** A user, ready for passwords to be compared. */
 interface KnownUser extends PasswordHolder {

@@ -1,11 +1,11 @@
 import { reasonOf } from "../../errors.ts";
 import { reportingProblems } from "../../refresh.ts";
+import { openWatchedFile } from "../../watched-file.ts";
 import type { AuthenticatorEvent } from "./authenticator.ts";
 import { discoverJwksUri } from "./discovery.ts";
 import { createDocumentFetcher, type DocumentFetcher, shown, textOf } from "./fetch-document.ts";
 import type { JwtOptions } from "./options.ts";
 import { parseJwkSet, type VerificationKeySet } from "./verification-keys.ts";
-import { openWatchedFile } from "./watched-file.ts";
 
 /** The keys of an issuer, or why they cannot be known now. */
 export type KeysAnswer =

@@ -25,7 +25,6 @@ describe("a field with a scheme", () => {
     ["TOKEN abc", '"abc"'],
     ["token   abc", '"abc"'],
     ["Token\tabc", '"abc"'],
-    ["  Token abc\t", '"abc"'],
     ["Token a b\tc", '"a b\\tc"'],
     ["Token Token abc", '"Token abc"'],
     ["Token", `invalid: ${EMPTY}`],
@@ -57,11 +56,9 @@ describe("a field without a scheme", () => {
 
   test.each([
     ["abc", '"abc"'],
-    [" \tabc ", '"abc"'],
     ["Token abc", '"Token abc"'],
     ["a,b", '"a,b"'],
     ["", `invalid: ${EMPTY}`],
-    [" \t ", `invalid: ${EMPTY}`],
   ])("%j", (value, expected) => {
     expect(found(source, ["X-Api-Key", value])).toBe(expected);
   });

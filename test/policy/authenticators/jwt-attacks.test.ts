@@ -256,11 +256,9 @@ describe("a token text that was changed", () => {
       const token = await provider.sign({ sub: "ada" });
       const changed = change(token);
 
-      // A space at the end of a field is no part of its value (RFC 9110 §5.5).
-      const expected = changed.trim() === token ? "user" : "invalid";
-      expect((await login.ask(changed)).kind).toBe(expected);
+      expect((await login.ask(changed)).kind).toBe("invalid");
       expect(await login.ask(token)).toMatchObject({ kind: "user" });
-      expect((await login.ask(changed)).kind).toBe(expected);
+      expect((await login.ask(changed)).kind).toBe("invalid");
     },
   );
 });
