@@ -64,7 +64,7 @@ export function readDocument(
   });
   const problems: Problem[] = [];
   const templates = new Map<unknown, TemplateParts>();
-  const at = (offset: number) => positionAt(text, offset);
+  const at = createLineCounter(text);
 
   const source: SourceDocument = {
     value: undefined,
@@ -156,10 +156,20 @@ function yamlMessage(error: { code: string; message: string }): string {
   return `not valid YAML: ${error.message}`;
 }
 
-/** The library's own counter misses line ends inside what it cannot parse. */
-function positionAt(text: string, offset: number): Position {
-  const before = text.slice(0, offset).split("\n");
-  return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
+/** Finds places in a text. The library's own counter misses line ends inside what it cannot parse. */
+function createLineCounter(text: string): (offset: number) => Position {
+  const starts = [0];
+  for (let end = text.indexOf("\n"); end !== -1; end = text.indexOf("\n", end + 1)) starts.push(end + 1);
+  return (offset) => {
+    // The last line that does not start behind the place; looked for by halves, as a file may have many of both.
+    let line = 0;
+    for (let above = starts.length; above - line > 1; ) {
+      const middle = (line + above) >> 1;
+      if ((starts[middle] as number) <= offset) line = middle;
+      else above = middle;
+    }
+    return { line: line + 1, column: offset - (starts[line] as number) + 1 };
+  };
 }
 
 /** Where a node of a parsed text begins and ends. */

@@ -52,7 +52,8 @@ export function nearest(word: string, known: Iterable<string>): string | undefin
   let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
   for (const candidate of known) {
     const distance = leven(word.toLowerCase(), candidate.toLowerCase());
-    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+    // A word of which nothing is left was not meant.
+    if (distance < bestDistance && distance < word.length) [best, bestDistance] = [candidate, distance];
   }
   return best;
 }

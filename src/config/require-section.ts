@@ -7,9 +7,8 @@ const scope = nonEmptyString.regex(
   /^[\x21\x23-\x5b\x5d-\x7e]+$/,
   "expected one scope, without a space; several are a list",
 );
-const claimValue = z.union([z.string(), z.number(), z.boolean()], {
-  error: "expected a text, a number, true or false, or a list of them",
-});
+const VALUES_EXPECTED = "expected a text, a number, true or false, or a list of them";
+const claimValue = z.union([z.string(), z.number(), z.boolean()], { error: VALUES_EXPECTED });
 
 const shape = {
   scopes: z
@@ -20,12 +19,9 @@ const shape = {
   claims: z
     .record(
       z.string(),
-      z.union([
-        claimValue,
-        z
-          .array(claimValue, { error: expectedCollection("a list of values") })
-          .min(1, "expected at least one value"),
-      ]),
+      z.union([claimValue, z.array(claimValue).min(1, "expected at least one value")], {
+        error: VALUES_EXPECTED,
+      }),
       { error: expectedCollection("a map of claims") },
     )
     .describe(

@@ -204,11 +204,12 @@ const INSTANT_EXPECTED = 'expected a time such as "2027-01-31" or "2027-01-31T12
 /** A moment (RFC 3339), as milliseconds since the epoch. A day without a time of day is its beginning, in UTC. */
 export const instant = text(INSTANT_EXPECTED, (value) => {
   const isWhole = /^\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2}))?$/.test(value);
+  const day = Date.parse(value.slice(0, 10));
   const time = Date.parse(value);
+  if (!isWhole || Number.isNaN(day) || Number.isNaN(time)) return { expected: INSTANT_EXPECTED };
   // Date.parse takes the 31st of a month that has 30 days for the first of the next.
-  const isReal =
-    isWhole && new Date(Date.parse(value.slice(0, 10))).toISOString().slice(0, 10) === value.slice(0, 10);
-  return isReal && !Number.isNaN(time) ? { value: time } : { expected: INSTANT_EXPECTED };
+  const isReal = new Date(day).toISOString().startsWith(value.slice(0, 10));
+  return isReal ? { value: time } : { expected: INSTANT_EXPECTED };
 });
 
 /** SHA-256 in hexadecimal digits. */

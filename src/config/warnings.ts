@@ -1,6 +1,7 @@
 import { canonicalFieldName } from "../gateway/fields.ts";
 import type { ListenAddress } from "../gateway/listener.ts";
 import { pendingSecondsOf, retiringSecondsOf } from "../issuer/keys/ring.ts";
+import { parseRange } from "../policy/authenticators/address-ranges.ts";
 import type { AuthenticatorOptions } from "../policy/authenticators/options.ts";
 import type { Policy } from "../policy/policy.ts";
 import type { Config } from "./config.ts";
@@ -138,7 +139,10 @@ function aboutAuthenticators({ authenticators, policies }: Config): Warning[] {
   );
   return Object.entries(authenticators).flatMap(([name, options]) => {
     const path = ["authenticators", name];
-    const warnings = asked.has(name) ? [] : [{ path, message: "no policy asks this authenticator" }];
+    const warnings: Warning[] = asked.has(name)
+      ? []
+      : [{ path, message: "no policy asks this authenticator" }];
+    warnings.push(...aboutTrust(options, path));
     const isTaken = credentialFieldsOf(options).some((field) => tokenFields.has(canonicalFieldName(field)));
     if (options.forwardCredential && isTaken)
       warnings.push({
@@ -148,6 +152,24 @@ function aboutAuthenticators({ authenticators, policies }: Config): Warning[] {
       });
     return warnings;
   });
+}
+
+/** Whom an authenticator believes without having a reason to. */
+function aboutTrust(options: AuthenticatorOptions, path: KeyPath): Warning[] {
+  if (options.type === "jwt" && options.keys.kind !== "file") {
+    const key = options.keys.kind === "jwksUri" ? "jwksUri" : "issuer";
+    const url = new URL(options.keys.kind === "jwksUri" ? options.keys.url : options.issuer);
+    if (url.protocol === "https:" || isLoopback({ host: url.hostname, port: 0 })) return [];
+    const message =
+      "the keys are fetched over http, so whoever is on the way can put others in their place; use https";
+    return [{ path: [...path, key], message }];
+  }
+  const ranges = "from" in options ? (options.from ?? []) : [];
+  return ranges.flatMap((range, index) =>
+    parseRange(range)?.bits === 0
+      ? [{ path: [...path, "from", index], message: "whoever can reach the sidecar may say who is calling" }]
+      : [],
+  );
 }
 
 function credentialFieldsOf(options: AuthenticatorOptions): string[] {
