@@ -23,7 +23,9 @@ export function describeRunning(config: Config, { url, adminUrl, issuer }: Runni
   const algorithms = new Set(keyNeedsOf(config).map(({ algorithm }) => algorithm));
   return [
     `listening on  ${url}${isWildcard(config.listen) ? " (and on every other address of this machine)" : ""}`,
-    `forwarding to ${config.upstream.origin}`,
+    ...[...originsOf(config)].map(
+      (origin, index) => `${index === 0 ? "forwarding to" : "          and"} ${origin}`,
+    ),
     `issuer        ${issuer.url}`,
     // Of each algorithm the key that signs is first.
     ...[...algorithms].map((algorithm) => {
@@ -32,6 +34,11 @@ export function describeRunning(config: Config, { url, adminUrl, issuer }: Runni
     }),
     ...(adminUrl === undefined ? [] : [`operators     ${adminUrl}`]),
   ].join("\n");
+}
+
+/** The upstream at the top is first, as most requests go there. */
+function originsOf({ upstream, policies }: Config): Set<string> {
+  return new Set([upstream.origin, ...policies.map((policy) => policy.upstream.origin)]);
 }
 
 function describeSource(source: KeySource): string {
