@@ -1,6 +1,6 @@
 import { readApiKeys } from "./config/authenticators/api-key.ts";
 import type { Config, PolicyConfig } from "./config/config.ts";
-import { createDecider, type Decider, type Route } from "./gateway/decide.ts";
+import { createDecider, type Decider, type DeciderOptions, type Route } from "./gateway/decide.ts";
 import { canonicalFieldName, type FieldRule } from "./gateway/fields.ts";
 import { issuerPathTest } from "./gateway/issuer-endpoints.ts";
 import { createUpstream, type Upstream, type UpstreamOptions } from "./gateway/upstream.ts";
@@ -23,6 +23,8 @@ export interface OpenRoutesOptions {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly onEvent: (event: PolicyEvent) => void;
+  /** Puts something around each authenticator, for whoever has to know what it answers. */
+  readonly around?: (authenticator: Authenticator) => Authenticator;
 }
 
 /** Everything that the policies of a configuration use, opened. */
@@ -39,13 +41,17 @@ export interface OpenedRoutes {
  * @throws {AuthenticatorError} ERR_AUTHENTICATOR when another file of an authenticator cannot be used
  * @throws {ModuleError} ERR_MODULE when the module of a policy cannot be loaded
  */
-export async function openRoutes(config: Config, { now, onEvent }: OpenRoutesOptions): Promise<OpenedRoutes> {
-  const authenticators = await openAuthenticators(config.authenticators, {
+export async function openRoutes(
+  config: Config,
+  { now, onEvent, around = (authenticator) => authenticator }: OpenRoutesOptions,
+): Promise<OpenedRoutes> {
+  const opened = await openAuthenticators(config.authenticators, {
     now,
     readApiKeys,
     onEvent: ({ authenticator, kind, message }) =>
       onEvent({ key: `authenticators.${authenticator}`, kind, message }),
   });
+  const authenticators = new Map([...opened].map(([name, authenticator]) => [name, around(authenticator)]));
   const modules: PolicyModule[] = [];
   const upstreams = new Map<string, Upstream>();
   const close = async () => {
@@ -95,12 +101,14 @@ export interface DeciderParts {
   readonly tokens: Tokens;
   /** The authority of the listener, for a request that names no host. */
   readonly listenAuthority: string;
+  /** Told of each field that does not go on, and why. */
+  readonly onFieldRemoved?: DeciderOptions["onFieldRemoved"];
 }
 
 /** Puts together what decides about each request. */
 export function deciderOf(
   config: Config,
-  { routes, issuer, tokens, listenAuthority }: DeciderParts,
+  { routes, issuer, tokens, listenAuthority, onFieldRemoved }: DeciderParts,
 ): Decider {
   return createDecider({
     routes,
@@ -112,6 +120,7 @@ export function deciderOf(
     scheme: schemeOf(config),
     publicUrl: config.publicUrl,
     listenAuthority,
+    onFieldRemoved,
   });
 }
 

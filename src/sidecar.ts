@@ -115,7 +115,7 @@ export function issuerUrlOf({ issuer, listen }: Config, port: AddressInfo["port"
   );
 }
 
-/** A listener on every address is reached, from this machine, at the loopback one. */
-function reachableAuthority(address: ListenAddress): string {
+/** Host and port of a listener. One on every address is reached, from this machine, at the loopback one. */
+export function reachableAuthority(address: ListenAddress): string {
   return formatAddress(isWildcard(address) ? { ...address, host: "127.0.0.1" } : address);
 }

@@ -9,10 +9,11 @@ import { createMatcher } from "../policy/match.ts";
 import type { PolicyModule } from "../policy/module.ts";
 import type { Policy, TokenSettings } from "../policy/policy.ts";
 import { shortfallOf } from "../policy/require.ts";
+import type { TemplateContext } from "../policy/template.ts";
 import { type TokenOverrides, tokenRequestOf } from "../policy/token-request.ts";
 import type { User } from "../policy/user.ts";
 import { credentialProblem, forbidden, removalOf, withoutQueryParameter } from "./credential.ts";
-import { type FieldRule, type RawFields, upstreamRequestFields } from "./fields.ts";
+import { type FieldRule, type RawFields, type RemovalReason, upstreamRequestFields } from "./fields.ts";
 import { hostOf, parseHost } from "./host.ts";
 import { moduleInputOf } from "./module-input.ts";
 import type { Refusal } from "./problem.ts";
@@ -59,6 +60,8 @@ export interface DeciderOptions {
   readonly publicUrl: string | undefined;
   /** The authority of the listener, for an HTTP/1.0 request that names no host. */
   readonly listenAuthority: string;
+  /** Told of each field that does not go on, and why; for explanations. */
+  readonly onFieldRemoved?: ((name: string, reason: RemovalReason) => void) | undefined;
 }
 
 /** A request that may go on. */
@@ -72,7 +75,13 @@ export interface Passage {
   readonly fields: RawFields;
   /** What the token says; `undefined` where there is none. */
   readonly token:
-    | { readonly jwt: string; readonly request: TokenRequest; readonly overrides: TokenOverrides }
+    | {
+        readonly jwt: string;
+        readonly request: TokenRequest;
+        readonly overrides: TokenOverrides;
+        /** What its templates were looked up in. */
+        readonly context: TemplateContext;
+      }
     | undefined;
 }
 
@@ -99,8 +108,8 @@ export const MAX_TOKEN_BYTES = 8192;
 
 /** Creates the function that takes each request through the stages, in order, up to where it is forwarded. */
 export function createDecider(options: DeciderOptions): Decider {
-  const { isIssuerPath, tokens, signJwt, fieldRules, allowInPath, scheme, publicUrl, listenAuthority } =
-    options;
+  const { isIssuerPath, tokens, signJwt, fieldRules, allowInPath } = options;
+  const { scheme, publicUrl, listenAuthority, onFieldRemoved } = options;
   const match = createMatcher(options.routes);
 
   return function decide(request) {
@@ -161,6 +170,7 @@ export function createDecider(options: DeciderOptions): Decider {
           hasBody,
         },
         { rules: fieldRules, ...removal },
+        onFieldRemoved,
       );
       if (authentication.kind === "user" && authentication.originalToken !== undefined)
         fields.push(authentication.authenticator.originalTokenHeader as string, authentication.originalToken);
@@ -207,7 +217,7 @@ export function createDecider(options: DeciderOptions): Decider {
             user,
             target,
             fields,
-            token: { jwt, request: tokenRequest, overrides },
+            token: { jwt, request: tokenRequest, overrides, context },
           };
         });
       }

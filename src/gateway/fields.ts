@@ -15,14 +15,9 @@ const HOP_BY_HOP = [
   "upgrade",
   "http2-settings",
 ];
-const NEVER_IN_A_REQUEST = new Set([
-  ...HOP_BY_HOP,
-  "proxy-authorization",
-  "expect",
-  "forwarded",
-  "x-real-ip",
-  "x-request-id",
-]);
+const NEVER_IN_A_REQUEST = new Set([...HOP_BY_HOP, "proxy-authorization", "expect"]);
+/** What Countersign says itself, beside `X-Forwarded-*`. */
+const ABOUT_THE_CLIENT = new Set(["forwarded", "x-real-ip", "x-request-id"]);
 const NEVER_IN_A_RESPONSE = new Set([...HOP_BY_HOP, "proxy-authenticate"]);
 
 /** Fields that a `Connection` field cannot take away: they frame the message or say whom it is for. */
@@ -59,6 +54,23 @@ export type FieldRule =
   /** Whether a peer at this address may set it. */
   | ((clientAddress: string) => boolean);
 
+/** Why a field does not go on to the upstream. */
+export type RemovalReason =
+  /** It holds the caller's credential. */
+  | "credential"
+  /** One of its cookies is the caller's credential. */
+  | "credential-cookie"
+  /** Countersign alone sets it: the token is in it, or the caller's own token. */
+  | "token-field"
+  /** It says who is calling, and not every peer is believed. */
+  | "untrusted-peer"
+  /** `Connection` names it. */
+  | "connection-option"
+  /** It is about one connection, or about a body that there is not. */
+  | "connection"
+  /** It is about the client's connection, and Countersign says that itself. */
+  | "forwarding";
+
 /** What does not go on to the upstream, beside what no request takes along. */
 export interface Removals {
   /** By canonical name. */
@@ -73,11 +85,14 @@ export interface Removals {
  * The fields of a client's request that go on to the upstream, with our own about the connection set.
  * Taken out are connection-specific fields, those that `Connection` names, what a stranger said about forwarding or
  * about who is calling, the caller's credential, and every spelling of a token field: what is left holds no token.
+ *
+ * @param onRemoved told of each field line that is taken out, or that loses a cookie
  */
 export function upstreamRequestFields(
   rawFields: readonly string[],
   facts: ForwardingFacts,
   { rules, credentialFields, credentialCookie }: Removals,
+  onRemoved?: (name: string, reason: RemovalReason) => void,
 ): RawFields {
   const nominated = nominatedByConnection(rawFields, canonicalFieldName);
   const fields: RawFields = [];
@@ -87,18 +102,34 @@ export function upstreamRequestFields(
     const name = rawFields[i] as string;
     const value = rawFields[i + 1] as string;
     const canonical = canonicalFieldName(name);
-    if (nominated.has(canonical) && !NOT_NOMINABLE.has(canonical)) continue;
-    if (credentialFields.includes(canonical)) continue;
+    if (nominated.has(canonical) && !NOT_NOMINABLE.has(canonical)) {
+      onRemoved?.(name, "connection-option");
+      continue;
+    }
+    if (credentialFields.includes(canonical)) {
+      onRemoved?.(name, "credential");
+      continue;
+    }
     const rule = rules.get(canonical);
     if (rule !== undefined) {
       // Another spelling of it is none that a proxy in front has seen to.
       if (rule !== "never" && name.toLowerCase() === canonical && rule(facts.clientAddress))
         fields.push(name, value);
+      else onRemoved?.(name, rule === "never" ? "token-field" : "untrusted-peer");
       continue;
     }
-    if (NEVER_IN_A_REQUEST.has(canonical)) continue;
-    if (canonical.startsWith("x-forwarded-") || canonical === "host") continue;
-    if (canonical === "content-length" && (!facts.hasBody || name.toLowerCase() !== canonical)) continue;
+    if (canonical === "host") continue;
+    if (ABOUT_THE_CLIENT.has(canonical) || canonical.startsWith("x-forwarded-")) {
+      if (canonical !== "x-request-id" || value !== facts.requestId) onRemoved?.(name, "forwarding");
+      continue;
+    }
+    if (
+      NEVER_IN_A_REQUEST.has(canonical) ||
+      (canonical === "content-length" && (!facts.hasBody || name.toLowerCase() !== canonical))
+    ) {
+      onRemoved?.(name, "connection");
+      continue;
+    }
     if (canonical === "via") {
       via += `${value}, `;
       continue;
@@ -106,6 +137,7 @@ export function upstreamRequestFields(
     if (credentialCookie !== undefined && canonical === "cookie") {
       const rest = withoutCookie(value, credentialCookie);
       if (rest !== "") fields.push(name, rest);
+      if (rest !== value) onRemoved?.(name, "credential-cookie");
       continue;
     }
     fields.push(name, value);

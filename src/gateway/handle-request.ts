@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { reasonOf } from "../errors.ts";
 import { sendContinue } from "./client-response.ts";
@@ -8,6 +7,7 @@ import { hasBody } from "./message-body.ts";
 import { peerOf } from "./peer.ts";
 import { answerProblem, type RequestProblem } from "./problem.ts";
 import { formProblemOf } from "./request-form.ts";
+import { requestIdOf } from "./request-id.ts";
 
 /** What a request meets on its way. */
 export interface RequestPathOptions {
@@ -100,11 +100,6 @@ interface Answers {
   fail(problem: RequestProblem, cause: string): void;
   /** Nobody's fault but Countersign's own. */
   failInside(error: unknown): void;
-}
-
-/** A client's own id where it is a plain token of at most 128 characters, else a new one. */
-function requestIdOf(claimed: string | string[] | undefined): string {
-  return typeof claimed === "string" && /^[\w.~+/=:@-]{1,128}$/.test(claimed) ? claimed : randomUUID();
 }
 
 /** An HTTP/1.0 client knows no interim responses (RFC 9110 §10.1.1). */

@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 
 /** Whether the request has a body: Content-Length above zero, or Transfer-Encoding (RFC 9112 §6.3). */
-export function hasBody({ headers }: IncomingMessage): boolean {
+export function hasBody({ headers }: Pick<IncomingMessage, "headers">): boolean {
   if (headers["transfer-encoding"] !== undefined) return true;
   const length = headers["content-length"];
   return length !== undefined && !/^0+$/.test(length);
@@ -12,7 +12,10 @@ export function hasBody({ headers }: IncomingMessage): boolean {
  * What is wrong with the framing of a request that Node.js has let through; `undefined` where nothing is. A coding beside
  * chunked would be taken off the message while its bytes went on, and an HTTP/1.0 hop knows no chunks (RFC 9112 §6.1).
  */
-export function framingProblemOf({ headers, httpVersion }: IncomingMessage): string | undefined {
+export function framingProblemOf({
+  headers,
+  httpVersion,
+}: Pick<IncomingMessage, "headers" | "httpVersion">): string | undefined {
   const coding = headers["transfer-encoding"];
   if (coding !== undefined && httpVersion === "1.0")
     return "an HTTP/1.0 request cannot have Transfer-Encoding";

@@ -6,7 +6,9 @@ import type { RequestProblem } from "./problem.ts";
 const MAX_FIELD_LINES = 200;
 
 /** What is wrong with the very form of a request that Node.js has let through; `undefined` where nothing is. */
-export function formProblemOf(clientRequest: IncomingMessage): RequestProblem | undefined {
+export function formProblemOf(
+  clientRequest: Pick<IncomingMessage, "httpVersion" | "rawHeaders" | "headers">,
+): RequestProblem | undefined {
   const { httpVersion, rawHeaders } = clientRequest;
   if (httpVersion !== "1.1" && httpVersion !== "1.0")
     return { code: "ERR_HTTP_VERSION", detail: "this port speaks HTTP/1.1 and HTTP/1.0" };

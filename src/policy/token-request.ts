@@ -21,8 +21,10 @@ export function tokenRequestOf(
 ): TokenRequest {
   const { lifetimeSeconds, notBefore, tokenId, reuse, algorithm } = settings;
   return {
-    subject: overrides?.subject ?? subjectOf(settings.subject, context),
-    audience: overrides?.audience ?? audienceOf(settings.audience, context),
+    subject:
+      overrides?.subject ?? configuredSubject(settings, context) ?? context.user?.sub ?? ANONYMOUS_SUBJECT,
+    // A request has a URL; where none is at hand there is no audience.
+    audience: overrides?.audience ?? configuredAudience(settings, context) ?? context.fact("url"),
     lifetimeSeconds,
     additionalClaims: claimsOf(settings.additionalClaims, context, overrides?.claims),
     notBefore,
@@ -33,14 +35,17 @@ export function tokenRequestOf(
   };
 }
 
-function subjectOf(template: ValueTemplate | undefined, context: TemplateContext): string {
-  const value = template && evaluate(template, context);
-  return textOf(value) ?? context.user?.sub ?? ANONYMOUS_SUBJECT;
+/** The subject as the configuration has it; `undefined` where it has none, or nothing is left of it. */
+export function configuredSubject(
+  { subject: template }: TokenSettings,
+  context: TemplateContext,
+): string | undefined {
+  return textOf(template && evaluate(template, context));
 }
 
-/** Where nothing is left of what is configured, the URL of the request. A request has one; where none is at hand, none. */
-function audienceOf(
-  template: ValueTemplate | undefined,
+/** The audience as the configuration has it; `undefined` where it has none, or nothing is left of it. */
+export function configuredAudience(
+  { audience: template }: TokenSettings,
   context: TemplateContext,
 ): string | readonly string[] | undefined {
   const value = template && evaluate(template, context);
@@ -51,7 +56,7 @@ function audienceOf(
       .filter((text) => text !== undefined);
     if (audiences.length > 0) return audiences;
   }
-  return textOf(value) ?? context.fact("url");
+  return textOf(value);
 }
 
 function claimsOf(template: ValueTemplate, context: TemplateContext, overrides: Claims | undefined): Claims {
