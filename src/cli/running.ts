@@ -85,6 +85,11 @@ export function escapeControls(text: string): string {
   return printableJson(text).slice(1, -1);
 }
 
+/** A text for a line of output; quotes in it, such as those of JSON, stay as they are. */
+export function printableText(text: string): string {
+  return escapeControls(text).replaceAll('\\"', '"');
+}
+
 /** JSON in which no control character is left as it is. */
 export function printableJson(value: unknown, indentation?: number): string {
   // JSON leaves DEL, the C1 controls, and what ends a line or turns its direction in Unicode as they are.

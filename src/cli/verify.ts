@@ -17,7 +17,7 @@ import { readKeys } from "../issuer/keys/key-source.ts";
 import { issuerUrlOf } from "../sidecar.ts";
 import { type ConfigurationFlags, configOption, readConfiguration } from "./configuration.ts";
 import { formatPeriod } from "./key-table.ts";
-import { escapeControls, printableJson } from "./running.ts";
+import { printableJson, printableText } from "./running.ts";
 import { UsageError } from "./usage-error.ts";
 
 interface VerifyFlags extends ConfigurationFlags {
@@ -100,7 +100,7 @@ const DISCOVERY_TIMEOUT_MILLISECONDS = 5000;
 async function discoveredKeys(issuer: string): Promise<JWTVerifyGetKey> {
   const url = urlOf("--issuer", `${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`);
   const refused = (problem: string) =>
-    new CountersignError("ERR_TOKEN_REFUSED", printable(`${url} ${problem}`));
+    new CountersignError("ERR_TOKEN_REFUSED", printableText(`${url} ${problem}`));
   let metadata: { issuer?: unknown; jwks_uri?: unknown } | null;
   try {
     const signal = AbortSignal.timeout(DISCOVERY_TIMEOUT_MILLISECONDS);
@@ -181,15 +181,10 @@ function refusalOf(
 
 function print(result: Result): void {
   if (!result.valid) {
-    console.error(`countersign: the token is refused: ${printable(result.reason)}`);
+    console.error(`countersign: the token is refused: ${printableText(result.reason)}`);
     return;
   }
   const left = Number(result.claims.exp) - Date.now() / 1000;
   console.log(printableJson({ header: result.header, claims: result.claims }, 2));
   console.error(`valid for ${formatPeriod(left)} more`);
-}
-
-/** What a token or a server says is in the text, some of it in JSON already. */
-function printable(text: string): string {
-  return escapeControls(text).replaceAll('\\"', '"');
 }

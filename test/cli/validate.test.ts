@@ -145,6 +145,7 @@ sidecar.yaml:3:20 issuer.basePath: expected a path below /: everything under it 
     for (const arguments_ of [
       ["serve"],
       ["mint"],
+      ["explain", "GET", "/"],
       ["verify", "a.b.c"],
       ["keys", "list"],
       ["keys", "rotate"],

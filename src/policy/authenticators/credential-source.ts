@@ -61,7 +61,7 @@ export function queryValues(target: string, name: string): string[] {
 }
 
 /** The values of a cookie (RFC 6265 §4.2.1); quotes around a value are taken off. */
-function cookieValues(rawFields: readonly string[], name: string): string[] {
+export function cookieValues(rawFields: readonly string[], name: string): string[] {
   return fieldValues(rawFields, "cookie")
     .flatMap((line) => line.split(";"))
     .flatMap((pair) => {
