@@ -65,10 +65,24 @@ export async function readConfiguration(
   if (file !== undefined) return loadConfig({ file, upstream, listen, admin });
   if (upstreamIsEnough && upstream !== undefined)
     return parseConfig("", { file: DEFAULT_FILE, baseDirectory: process.cwd(), upstream, listen, admin });
-  const remedy = upstreamIsEnough
-    ? "name the backend with --upstream URL, or a configuration with -c FILE"
-    : "name the configuration with -c FILE";
-  throw new UsageError(`there is no ./${DEFAULT_FILE} here: ${remedy}`);
+  if (upstreamIsEnough)
+    throw nothingHere("name the backend with --upstream URL, or a configuration with -c FILE");
+  throw nothingHere("name the configuration with -c FILE");
+}
+
+/**
+ * The file that the flags mean, read or not.
+ *
+ * @throws {UsageError} ERR_USAGE when there is none
+ */
+export function configurationFileOf(flags: ConfigurationFlags): string {
+  const file = fileOf(flags);
+  if (file === undefined) throw nothingHere("name the configuration with -c FILE");
+  return file;
+}
+
+function nothingHere(remedy: string): UsageError {
+  return new UsageError(`there is no ./${DEFAULT_FILE} here: ${remedy}`);
 }
 
 function fileOf({ config }: ConfigurationFlags): string | undefined {

@@ -2,11 +2,13 @@ import { Command, CommanderError } from "commander";
 import { CountersignError } from "../errors.ts";
 import { addApiKeyCommand } from "./api-key.ts";
 import { addDemoCommand } from "./demo.ts";
+import { addExplainCommand } from "./explain.ts";
 import { addKeysCommand } from "./keys.ts";
 import { addMintCommand } from "./mint.ts";
 import { addPasswordCommand } from "./password.ts";
 import { addSchemaCommand } from "./schema.ts";
 import { addServeCommand } from "./serve.ts";
+import { addTestCommand } from "./test.ts";
 import { UsageError } from "./usage-error.ts";
 import { addValidateCommand } from "./validate.ts";
 import { addVerifyCommand } from "./verify.ts";
@@ -53,6 +55,8 @@ function createProgram(): Command {
   const commands = [
     addServeCommand,
     addValidateCommand,
+    addExplainCommand,
+    addTestCommand,
     addMintCommand,
     addVerifyCommand,
     addKeysCommand,

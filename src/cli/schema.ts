@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { sidecarJsonSchema } from "../config/json-schema.ts";
+import { policyTestsJsonSchema } from "../config/policy-test-file.ts";
 
 /** `countersign schema`: the JSON Schema of `sidecar.yaml`. */
 export function addSchemaCommand(program: Command): Command {
@@ -9,5 +10,8 @@ export function addSchemaCommand(program: Command): Command {
     .description(
       "Prints the JSON Schema of sidecar.yaml, with which an editor completes keys and marks mistakes.",
     )
-    .action(() => console.log(JSON.stringify(sidecarJsonSchema(), undefined, 2)));
+    .option("--policy-tests", "print that of *.policy-test.yaml instead")
+    .action(({ policyTests }: { readonly policyTests?: true }) =>
+      console.log(JSON.stringify(policyTests ? policyTestsJsonSchema() : sidecarJsonSchema(), undefined, 2)),
+    );
 }

@@ -8,7 +8,7 @@ import { readDocument, type SourceDocument } from "./document.ts";
 import { identityOf, keySourceOf } from "./issuer-settings.ts";
 import { problemsOf } from "./issues.ts";
 import { listenOptionsOf } from "./listen-section.ts";
-import { ConfigError, formatKey, type Position, type Problem } from "./problems.ts";
+import { byPlace, ConfigError, formatKey, type Position, type Problem } from "./problems.ts";
 import { requirementOf } from "./require-section.ts";
 import { type PolicyUpstreamSection, type SidecarFile, sidecarSchema } from "./schema.ts";
 import { referenceProblemsOf, takesTemplates } from "./templates.ts";
@@ -96,12 +96,6 @@ function withOverrides(value: unknown, { upstream, listen, admin }: ParseOptions
 function replaceIn(section: unknown, key: string, value: string): unknown {
   const isMap = typeof section === "object" && section !== null && !Array.isArray(section);
   return isMap ? { ...section, [key]: value } : value;
-}
-
-function byPlace(a: Problem, b: Problem): number {
-  return (
-    (a.position?.line ?? 0) - (b.position?.line ?? 0) || (a.position?.column ?? 0) - (b.position?.column ?? 0)
-  );
 }
 
 function configOf(file: SidecarFile, document: SourceDocument, baseDirectory: string): Config {

@@ -35,6 +35,13 @@ export function formatProblem({ file, position, key, message }: Problem): string
   return key === "" ? `${place} ${message}` : `${place} ${key}: ${message}`;
 }
 
+/** Sorts problems of a file in the order of its lines. */
+export function byPlace(a: Problem, b: Problem): number {
+  return (
+    (a.position?.line ?? 0) - (b.position?.line ?? 0) || (a.position?.column ?? 0) - (b.position?.column ?? 0)
+  );
+}
+
 /** Writes the way to a value as a person would: `policies[0].match.path`. */
 export function formatKey(path: readonly PropertyKey[]): string {
   let key = "";
