@@ -14,7 +14,7 @@ import { printableJson } from "./running.ts";
 import { UsageError } from "./usage-error.ts";
 
 interface ExplainFlags extends ConfigurationFlags {
-  readonly header: readonly string[];
+  readonly header?: readonly string[];
   readonly from: string;
   readonly clientCert?: string;
   readonly json?: true;
@@ -35,7 +35,6 @@ export function addExplainCommand(program: Command): Command {
       "-H, --header <field>",
       "a field of the request, such as 'X-Region: eu'; may be given again",
       collect,
-      [],
     )
     .option("--from <ip>", "the address that the request comes from", "127.0.0.1")
     .option(
@@ -54,14 +53,14 @@ export function addExplainCommand(program: Command): Command {
     });
 }
 
-function collect(field: string, before: readonly string[]): readonly string[] {
+function collect(field: string, before: readonly string[] = []): readonly string[] {
   return [...before, field];
 }
 
 async function requestOf(
   method: string,
   url: string,
-  { header, from, clientCert }: ExplainFlags,
+  { header = [], from, clientCert }: ExplainFlags,
 ): Promise<ImaginedRequest> {
   checkMethod(method);
   const wrongAddress = unsendable.address(from);

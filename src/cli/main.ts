@@ -49,6 +49,8 @@ function createProgram(): Command {
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [command]", "print the help of a command")
     .addHelpText("after", EXAMPLES)
+    // The names alone: what a command takes is in its own help.
+    .configureHelp({ subcommandTerm: (command) => command.name() })
     .showHelpAfterError("(--help shows how it is used)")
     .configureOutput(OUTPUT)
     .exitOverride();

@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { decodeJwt } from "jose";
 import { expect, test } from "vitest";
 import { parseConfig } from "../../src/index.ts";
-import { temporaryFolder } from "../support/command-line.ts";
+import { runCommand, temporaryFolder } from "../support/command-line.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -91,3 +91,30 @@ test("the configuration in docs/identity-tokens.md is valid, and its request is 
     environment_type: "production",
   });
 });
+
+/** The commands that a document shows, each with what it prints. */
+function commandsOf(document: string): { readonly arguments_: string[]; readonly output: string }[] {
+  return blocksOf(document, "console").map((block) => {
+    const [, command = "", output = ""] = /^\$ countersign (.*)\n([\s\S]*)$/.exec(block) ?? [];
+    const words = command.match(/'[^']*'|\S+/g) ?? [];
+    return { arguments_: words.map((word) => word.replaceAll("'", "")), output };
+  });
+}
+
+const withoutTimes = (text: string) => text.replaceAll(/\b1\d{9}\b/g, "1234567890");
+
+test.each([["docs/explain.md"], ["docs/policy-tests.md"]])(
+  "the commands in %s print what it shows",
+  async (document) => {
+    using folder = temporaryFolder();
+    const [yaml = ""] = blocksOf("docs/explain.md", "yaml");
+    writeFileSync(join(folder.path, "sidecar.yaml"), yaml);
+    const [tests = ""] = blocksOf("docs/policy-tests.md", "yaml");
+    writeFileSync(join(folder.path, "orders.policy-test.yaml"), tests);
+    for (const { arguments_, output } of commandsOf(document)) {
+      const { stdout, stderr } = await runCommand(arguments_, { cwd: folder.path });
+      expect(withoutTimes(stdout)).toBe(withoutTimes(output));
+      expect(stderr).toBe("");
+    }
+  },
+);

@@ -85,9 +85,11 @@ test("every file that a document links to exists", () => {
     "CONTRIBUTING.md",
     "docs/configuration.md",
     "docs/errors.md",
+    "docs/explain.md",
     "docs/identity-tokens.md",
     "docs/keys.md",
     "docs/library.md",
+    "docs/policy-tests.md",
     "examples/README.md",
   ]) {
     const text = readFileSync(join(ROOT, document), "utf8");
