@@ -2,10 +2,12 @@ import type { RequestErrorCode } from "../errors.ts";
 import type { Authentication } from "../policy/authenticate.ts";
 import { type Authenticator, REALM } from "../policy/authenticators/authenticator.ts";
 import type { Shortfall } from "../policy/require.ts";
+import { canonicalFieldName } from "./fields.ts";
 import type { Refusal } from "./problem.ts";
 
 /** What of a request holds the caller's credential, and so does not go on. */
 export interface CredentialRemoval {
+  /** Canonical names. */
   readonly credentialFields: readonly string[];
   readonly credentialCookie: string | undefined;
   readonly credentialQuery: string | undefined;
@@ -21,7 +23,11 @@ const NOTHING: CredentialRemoval = {
 export function removalOf(authentication: Authentication): CredentialRemoval {
   if (authentication.kind !== "user" || authentication.authenticator.forwardCredential) return NOTHING;
   const { fields, cookie, query } = authentication.authenticator.place;
-  return { credentialFields: fields ?? [], credentialCookie: cookie, credentialQuery: query };
+  return {
+    credentialFields: (fields ?? []).map(canonicalFieldName),
+    credentialCookie: cookie,
+    credentialQuery: query,
+  };
 }
 
 /** A target without the parameters of its query that have this name; the rest is byte for byte as it was. */
