@@ -121,7 +121,7 @@ export function explain(
       cause: outcome.kind === "unavailable" ? outcome.cause : null,
     })),
     user: user?.kind === "user" ? user.user : null,
-    removedFields,
+    removedFields: passage ? removedFields : [],
     removedQueryParameter: (passage && removedQueryParameterOf(rehearsal, passage)) ?? null,
     token: token ?? null,
     target: passage ? mask(passage.target) : null,

@@ -24,6 +24,7 @@ authenticators:
   header: {type: apiKey, header: X-Api-Key, forwardCredential: ${forwardCredential}, keys: [${keysOf("{plan: gold, scope: read}")}]}
   bearer: {type: apiKey, header: Authorization, scheme: Bearer, keys: [${keysOf("{plan: free}")}]}
   query: {type: apiKey, query: key, forwardCredential: ${forwardCredential}, keys: [${keysOf("{scope: [read, write]}")}]}
+  dotted: {type: apiKey, header: X.Key, keys: [${keysOf("{}")}]}
   cookie: {type: apiKey, cookie: session, keys: [${keysOf("{}")}]}
   near: {type: trustedHeader, header: X-User, from: [127.0.0.0/8], claims: {mail: X-User-Mail}}
   far: {type: trustedHeader, header: X-Far-User, from: [10.0.0.0/8]}
@@ -68,9 +69,12 @@ const policy = fc.record({
     methods: optional(fc.subarray(["GET", "POST", "TRACE"], { minLength: 1 })),
     hosts: optional(fc.subarray(["a.example", "*.b.example"], { minLength: 1 })),
   }),
-  authenticate: fc.shuffledSubarray(["header", "bearer", "query", "cookie", "near", "far", "anonymous"], {
-    minLength: 1,
-  }),
+  authenticate: fc.shuffledSubarray(
+    ["header", "bearer", "query", "dotted", "cookie", "near", "far", "anonymous"],
+    {
+      minLength: 1,
+    },
+  ),
   require: optional(
     fc.constantFrom({ scopes: ["read"] }, { claims: { plan: ["gold"] } }, { subjects: ["acme", "alice"] }),
   ),
@@ -81,7 +85,7 @@ type Policy = typeof policy extends fc.Arbitrary<infer T> ? T : never;
 
 const secret = mostly([...SECRETS], ["wrong-secret", ""]);
 const field = fc.oneof(
-  fc.tuple(fc.constantFrom("X-Api-Key", "x-api-key", "X_Api_Key"), secret),
+  fc.tuple(fc.constantFrom("X-Api-Key", "x-api-key", "X_Api_Key", "X.Key"), secret),
   fc.tuple(
     fc.constant("Authorization"),
     secret.map((value) => `Bearer ${value}`),
@@ -94,7 +98,11 @@ const field = fc.oneof(
   fc.tuple(fc.constantFrom("X-User", "X-Far-User", "X_User", "X-User-Mail"), fc.constantFrom("alice", "bob")),
   fc.tuple(fc.constant("X-Region"), fc.constantFrom("eu", "us", "")),
   fc.tuple(fc.constantFrom("X-Service-Token", "x.service.token"), fc.constant("forged")),
-  fc.tuple(fc.constant("X-Forwarded-For"), fc.constant("1.2.3.4")),
+  fc.constantFrom<[string, string]>(
+    ["X-Forwarded-For", "1.2.3.4"],
+    ["Forwarded", "for=1.2.3.4"],
+    ["Te", "trailers"],
+  ),
 );
 
 const request = fc.record({
@@ -122,6 +130,8 @@ interface Seen {
   readonly target: string | undefined;
   readonly upstream: string | undefined;
   readonly claims: unknown;
+  /** The field lines that were not forwarded as they were sent. */
+  readonly removed: readonly string[];
 }
 
 test("explain says of every request what becomes of it", { timeout: 60_000 }, async () => {
@@ -150,7 +160,7 @@ test("explain says of every request what becomes of it", { timeout: 60_000 }, as
           const lines = [...hosts.map((host) => ["Host", host] as const), ...fields];
           const imagined = { method, url: path + query, fields: lines, from: "127.0.0.1" };
           const explanation = explain(sidecar.config, imagined, await stage.rehearse(imagined), keys);
-          const { refusal, outcome, target, upstream, token, policy } = explanation;
+          const { refusal, outcome, target, upstream, token, policy, removedFields } = explanation;
           const claims = token && Object.fromEntries(token.claims.map(({ name, value }) => [name, value]));
           return {
             policy,
@@ -160,6 +170,7 @@ test("explain says of every request what becomes of it", { timeout: 60_000 }, as
               target: target ?? undefined,
               upstream: upstream ?? undefined,
               claims: withoutTimes(claims ?? undefined),
+              removed: removedFields.map(({ name }) => name).sort(),
             } satisfies Seen,
           };
         }
@@ -227,8 +238,20 @@ async function seenFrom(
       target: arrived && mask(arrived.url),
       upstream: backend?.url,
       claims: masked(withoutTimes(claims), mask),
+      removed: arrived
+        ? fields
+            .filter((line) => !arrives(line, arrived.rawHeaders))
+            .map(([name]) => name)
+            .sort()
+        : [],
     },
   };
+}
+
+function arrives([name, value]: readonly [string, string], rawHeaders: readonly string[]): boolean {
+  return rawHeaders.some(
+    (other, index) => index % 2 === 0 && other === name && rawHeaders[index + 1] === value,
+  );
 }
 
 function masked(value: unknown, mask: Mask): unknown {
