@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { METHODS } from "node:http";
+import { isIP } from "node:net";
 import type { Command } from "commander";
 import { nearest } from "../config/problems.ts";
 import { reasonOf } from "../errors.ts";
@@ -8,7 +9,7 @@ import type { PeerCertificate } from "../policy/caller-request.ts";
 import { type ConfigurationFlags, configOption, readConfiguration } from "./configuration.ts";
 import { explain } from "./explanation.ts";
 import { describeExplanation } from "./explanation-text.ts";
-import { type ImaginedRequest, openStage, unsendable } from "./rehearsal.ts";
+import { type ImaginedRequest, openStage } from "./rehearsal.ts";
 import { borrowKeys } from "./rehearsal-keys.ts";
 import { printableJson } from "./running.ts";
 import { UsageError } from "./usage-error.ts";
@@ -63,8 +64,7 @@ async function requestOf(
   { header = [], from, clientCert }: ExplainFlags,
 ): Promise<ImaginedRequest> {
   checkMethod(method);
-  const wrongAddress = unsendable.address(from);
-  if (wrongAddress) throw new UsageError(`--from: ${wrongAddress}`);
+  if (isIP(from) === 0) throw new UsageError("--from: expected an IP address such as 10.0.0.7");
   return {
     method,
     url,
@@ -87,10 +87,14 @@ function checkMethod(method: string): void {
 function fieldOf(line: string, index: number): readonly [string, string] {
   const colon = line.indexOf(":");
   if (colon === -1) throw new UsageError(`-H: expected 'name: value' in field ${index + 1}`);
-  const field = [line.slice(0, colon), line.slice(colon + 1).trim()] as const;
-  const problem = unsendable.field(field);
-  if (problem) throw new UsageError(`-H: ${problem} in field ${index + 1}`);
-  return field;
+  const name = line.slice(0, colon);
+  const value = line.slice(colon + 1).trim();
+  // RFC 9110 §5.1 and §5.5: the parser of HTTP lets nothing else through.
+  if (!/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(name))
+    throw new UsageError(`-H: expected a field name of letters, digits and hyphens in field ${index + 1}`);
+  if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value))
+    throw new UsageError(`-H: a value cannot hold the characters that are in field ${index + 1}`);
+  return [name, value];
 }
 
 async function certificateIn(file: string): Promise<PeerCertificate> {

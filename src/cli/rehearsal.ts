@@ -1,4 +1,3 @@
-import { isIP } from "node:net";
 import type { Config } from "../config/config.ts";
 import type { Decision } from "../gateway/decide.ts";
 import type { RemovalReason } from "../gateway/fields.ts";
@@ -153,15 +152,3 @@ function headersOf(fields: ImaginedRequest["fields"]): Record<string, string> {
   }
   return headers;
 }
-
-/** What a method, a field or an address must be so that a client can send it; `undefined` where it can. */
-export const unsendable = {
-  field([name, value]: readonly [string, string]): string | undefined {
-    if (!/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(name))
-      return "expected a field name of letters, digits and hyphens";
-    return /^[\t\x20-\x7e\x80-\xff]*$/.test(value) ? undefined : "a field value cannot hold this character";
-  },
-  address(address: string): string | undefined {
-    return isIP(address) === 0 ? "expected an IP address such as 10.0.0.7" : undefined;
-  },
-};

@@ -248,9 +248,10 @@ async function seenFrom(
   };
 }
 
+/** Spaces around a value are none of it (RFC 9110 §5.5). */
 function arrives([name, value]: readonly [string, string], rawHeaders: readonly string[]): boolean {
   return rawHeaders.some(
-    (other, index) => index % 2 === 0 && other === name && rawHeaders[index + 1] === value,
+    (other, index) => index % 2 === 0 && other === name && rawHeaders[index + 1] === value.trim(),
   );
 }
 
