@@ -55,12 +55,13 @@ export function formatKey(path: readonly PropertyKey[]): string {
 
 /** The known word that was most likely meant, or `undefined` where none is near. */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
+  // One letter is near to any other.
+  if (word.length < 2) return undefined;
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
   for (const candidate of known) {
     const distance = leven(word.toLowerCase(), candidate.toLowerCase());
-    // A word of which nothing is left was not meant.
-    if (distance < bestDistance && distance < word.length) [best, bestDistance] = [candidate, distance];
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best;
 }

@@ -1,16 +1,23 @@
 import { z } from "zod";
+import { canonicalFieldName } from "../../gateway/fields.ts";
 import type { TrustedHeaderOptions } from "../../policy/authenticators/options.ts";
 import { expectedCollection, section } from "../section.ts";
 import { fieldName } from "../values.ts";
 import { addressRanges, commonShape } from "./common.ts";
 
+/** Every other spelling of it is taken out, so it must be the one that all others are taken for. */
+const believedField = fieldName.refine(
+  (name) => name === canonicalFieldName(name),
+  "expected a field name of letters, digits and hyphens: backends take X_User and X-User for the same",
+);
+
 /** `type: trustedHeader` */
 export const trustedHeaderSection = section({
   type: z.literal("trustedHeader").describe("Callers whom a proxy in front names."),
-  header: fieldName.describe("The field that says who is calling. From anybody else it is taken out."),
+  header: believedField.describe("The field that says who is calling. From anybody else it is taken out."),
   from: addressRanges.describe("The proxies that are believed."),
   claims: z
-    .record(z.string(), fieldName, {
+    .record(z.string(), believedField, {
       error: expectedCollection("a map of claims, each with the name of a field"),
     })
     .default({})
