@@ -6,8 +6,10 @@ export interface PathPattern {
   readonly source: string;
   /** Matches a whole decoded path, case-sensitively. */
   readonly regexp: RegExp;
-  /** The names in the pattern, in the order of the expression's groups. */
+  /** The names in the pattern, each once. */
   readonly names: readonly string[];
+  /** The name of each group of the expression. One comes again for each combination of optional parts that has it. */
+  readonly groups: readonly string[];
   /** The segments at the start that are the same in every path which matches. */
   readonly fixedSegments: readonly string[];
 }
@@ -28,10 +30,18 @@ export function compilePathPattern(source: string): PathPattern {
     { tokens: total, originalPath: source },
     { sensitive: true, trailing: false },
   );
-  const names = keys.map(({ name }) => name);
+  const names = namesIn(tokens);
   const repeated = names.find((name, index) => names.indexOf(name) !== index);
   if (repeated !== undefined) throw new TypeError(`the name ${repeated} stands here twice`);
-  return { source, regexp, names, fixedSegments: fixedSegmentsOf(tokens) };
+  const groups = keys.map(({ name }) => name);
+  return { source, regexp, names, groups, fixedSegments: fixedSegmentsOf(tokens) };
+}
+
+function namesIn(tokens: readonly Token[]): string[] {
+  return tokens.flatMap((token) => {
+    if (token.type === "group") return namesIn(token.tokens);
+    return token.type === "text" ? [] : [token.name];
+  });
 }
 
 /** The segments before the first thing that varies; one that is cut there may go on, and so is none of them. */
@@ -43,9 +53,9 @@ function fixedSegmentsOf(tokens: readonly Token[]): string[] {
 }
 
 /** The value that `name` has in a path which the pattern matches; `undefined` where it has none. */
-export function paramOf({ regexp, names }: PathPattern, path: string, name: string): string | undefined {
-  const index = names.indexOf(name);
-  return index === -1 ? undefined : (regexp.exec(path)?.[index + 1] ?? undefined);
+export function paramOf({ regexp, groups }: PathPattern, path: string, name: string): string | undefined {
+  const found = regexp.exec(path)?.slice(1);
+  return found?.find((value, index) => value !== undefined && groups[index] === name);
 }
 
 /**

@@ -1,6 +1,9 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseConfig } from "../../src/index.ts";
-import { createMatcher } from "../../src/policy/match.ts";
+import { createMatcher, mismatchOf } from "../../src/policy/match.ts";
+import { compilePathPattern, paramOf } from "../../src/policy/path-pattern.ts";
+import type { Policy } from "../../src/policy/policy.ts";
 
 function policiesOf(yaml: string) {
   return parseConfig(`upstream: http://127.0.0.1:9000\npolicies:\n${yaml}`, { file: "sidecar.yaml" }).config
@@ -28,6 +31,9 @@ describe("paths", () => {
     ["/files/*rest", "/files", false],
     ["/files{/*rest}", "/files", true],
     ["/a/*middle/z", "/a/b/c/z", true],
+    ["/orders/:id/*rest", "/orders/42/items/1", true],
+    ["/orders/:id/*rest", "/orders/42/", true],
+    ["/orders/:id/*rest", "/orders/42", false],
     ["/reports{/:year}", "/reports", true],
     ["/reports{/:year}", "/reports/2026", true],
     ["/caf%C3%A9", "/café", true],
@@ -85,6 +91,52 @@ test("every part of match has to hold", () => {
   expect(nameOf(yaml, "/a", "POST")).toBeUndefined();
   expect(nameOf(yaml, "/a", "GET", "other")).toBeUndefined();
 });
+
+test.each([
+  ["/orders/:id/*rest", "/orders/42/items/1", { id: "42", rest: "items/1" }],
+  ["/orders/:id/*rest", "/orders/42/", { id: "42", rest: undefined }],
+  ["/reports/:kind{/:year}{/*rest}", "/reports/tax/2026", { kind: "tax", year: "2026", rest: undefined }],
+  ["/reports/:kind{/:year}", "/reports/tax", { kind: "tax", year: undefined }],
+])("the parameters of %s in %s", (source, path, params) => {
+  const pattern = compilePathPattern(source);
+  expect(pattern.names).toEqual(Object.keys(params));
+  for (const [name, value] of Object.entries(params)) expect(paramOf(pattern, path, name)).toBe(value);
+});
+
+describe("a policy is found whatever other patterns there are", () => {
+  const segment = fc.constantFrom("a", "b", "ab", "é", "%2F", "\\:x", ":p", "*w", "a:p", "b{c}", "a.b");
+  const optional = fc.constantFrom("/", "/", "{/");
+  const pattern = fc
+    .tuple(fc.array(fc.tuple(optional, segment), { maxLength: 4 }), fc.constantFrom("", "/", "/*z", "{/:y}"))
+    .map(
+      ([parts, end]) =>
+        parts.map(([open, text]) => `${open}${text}${open === "{/" ? "}" : ""}`).join("") + end,
+    );
+  const path = fc
+    .array(fc.constantFrom("a", "b", "ab", "é", "%2F", ":x", "", "bc", "a.b"), { maxLength: 6 })
+    .map((segments) => `/${segments.join("/")}`);
+
+  test("and it is the one that asking each in order would find", () => {
+    fc.assert(
+      fc.property(fc.array(pattern, { minLength: 1 }), fc.array(path, { minLength: 1 }), (sources, paths) => {
+        const routes = sources.flatMap((source) => routeFor(source) ?? []);
+        const match = createMatcher(routes);
+        for (const input of paths.map((each) => ({ method: "GET", host: "", path: each })))
+          expect(match(input)).toBe(
+            routes.find(({ policy }) => mismatchOf(policy.match, input) === undefined),
+          );
+      }),
+    );
+  });
+});
+
+function routeFor(source: string): { readonly policy: Policy } | undefined {
+  try {
+    return { policy: { match: { path: compilePathPattern(source) } } as Policy };
+  } catch {
+    return undefined;
+  }
+}
 
 test("a name that stands twice in a pattern is refused", () => {
   expect(() => policiesOf('  - {name: it, match: {path: "/:a/:b/*a"}}')).toThrow(
