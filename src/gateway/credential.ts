@@ -35,7 +35,10 @@ export function withoutQueryParameter(target: string, name: string | undefined):
   const start = target.indexOf("?");
   if (name === undefined || start === -1) return target;
   const pairs = target.slice(start + 1).split("&");
-  const others = pairs.filter((pair) => !new URLSearchParams(pair).has(name));
+  const others = pairs.filter((pair, index) => {
+    // The parser takes a question mark off the beginning: of the whole query only that of the first pair.
+    return !new URLSearchParams(index === 0 ? pair : `?${pair}`).has(name);
+  });
   if (others.length === pairs.length) return target;
   return others.length === 0 ? target.slice(0, start) : `${target.slice(0, start)}?${others.join("&")}`;
 }

@@ -117,11 +117,24 @@ describe("the credential that authenticated a request does not reach the backend
     expect(seen?.headers["x-other"]).toBe("stays");
   });
 
+  test("a field whose name is configured with an underscore", async () => {
+    const yaml = `
+authenticators:
+  it: {type: apiKey, header: X_Api_Key, keys: [${apiKeyEntry("acme-key", "acme")}]}
+authenticate: [it]
+`;
+    await using backend = await startBackend();
+    await using sidecar = await startSidecar(backend.url, { yaml });
+    const headers = { x_api_key: "acme-key", "X-Api-Key": "acme-key" };
+    expect((await fetch(sidecar.url, { headers })).status).toBe(200);
+    expect(JSON.stringify(backend.requests)).not.toContain("acme-key");
+  });
+
   test("a parameter of the query, and nothing else of it", async () => {
-    const path = "/a?x=%20&api_key=acme-key&y&z==&api%5Fkex=1";
+    const path = "/a?x=%20&api_key=acme-key&y&z==&api%5Fkex=1&?api_key=1";
     const { seen, claims } = await send("- {name: p, authenticate: [query]}", { path });
-    expect(seen?.url).toBe("/a?x=%20&y&z==&api%5Fkex=1");
-    expect(claims?.aud).toMatch(/\/a\?x=%20&y&z==&api%5Fkex=1$/);
+    expect(seen?.url).toBe("/a?x=%20&y&z==&api%5Fkex=1&?api_key=1");
+    expect(claims?.aud).toMatch(/\/a\?x=%20&y&z==&api%5Fkex=1&\?api_key=1$/);
   });
 
   test("a parameter of the query whose name is encoded", async () => {
