@@ -70,9 +70,15 @@ export function shielded<T>(listener: (value: T) => void): (value: T) => void {
   };
 }
 
-/** The one-line reason of anything thrown: its `code`, where it has one, and its message. */
+/** The one-line reason of anything thrown: its `code`, where it has one, and its message. It never throws. */
 export function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const code = (error as NodeJS.ErrnoException).code;
-  return code && !error.message.includes(code) ? `${error.message} (${code})` : error.message;
+  try {
+    if (!(error instanceof Error)) return String(error);
+    const message = String(error.message);
+    const code = (error as NodeJS.ErrnoException).code;
+    return code && !message.includes(code) ? `${message} (${code})` : message;
+  } catch {
+    // Whatever a policy's own code threw: an object without a prototype, a message that throws.
+    return "what was thrown cannot be described";
+  }
 }

@@ -163,10 +163,12 @@ function outcomeOf(result: unknown): ModuleOutcome {
     isText(audience) || (Array.isArray(audience) && audience.length > 0 && audience.every(isText));
   if (audience !== undefined && !isAudience) return failed("audience: expected a text or a list of texts");
   if (claims === undefined) return { kind: "pass", overrides: { subject, audience } };
-  if (!isMap(claims)) return failed("claims: expected a map");
-  const reserved = Object.keys(claims).find((name) => Object.hasOwn(REMEDY_BY_RESERVED_CLAIM, name));
+  // What counts is what JSON makes of it: a toJSON may say something else than the object.
+  const plain = isMap(claims) ? plainJson(claims) : undefined;
+  if (!isMap(plain)) return failed("claims: expected a map");
+  const reserved = Object.keys(plain).find((name) => Object.hasOwn(REMEDY_BY_RESERVED_CLAIM, name));
   if (reserved !== undefined) return failed(`claims: ${reserved} cannot be set; ${remedyFor(reserved)}`);
-  return { kind: "pass", overrides: { subject, audience, claims: plainJson(claims) } };
+  return { kind: "pass", overrides: { subject, audience, claims: plain } };
 }
 
 function remedyFor(claim: string): string {
@@ -175,16 +177,19 @@ function remedyFor(claim: string): string {
 }
 
 /** A copy in which nothing is left that JSON does not know, and that the module cannot change any more. */
-function plainJson(claims: Record<string, unknown>): Claims {
-  return JSON.parse(JSON.stringify(claims)) as Record<string, JsonValue>;
+function plainJson(claims: Record<string, unknown>): JsonValue {
+  return JSON.parse(JSON.stringify(claims)) as JsonValue;
 }
 
 function failed(cause: string): ModuleOutcome {
   return { kind: "failed", cause: `its answer cannot be used: ${cause}` };
 }
 
+/** Not an object of another kind: an Error, a Response or a Map has no keys of its own, and would say nothing. */
 function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 function isText(value: unknown): value is string {

@@ -101,6 +101,26 @@ describe("a module that fails lets nothing through:", () => {
     ["throws at once", "() => { throw new Error('boom') }", "boom"],
     ["throws later", "async () => { throw new Error('boom') }", "boom"],
     ["throws no error", "() => { throw 'boom' }", "boom"],
+    [
+      "throws what cannot be described",
+      "() => { throw Object.create(null) }",
+      "what was thrown cannot be described",
+    ],
+    [
+      "throws an error without a text",
+      "() => { throw Object.assign(new Error(), {message: 5, code: 'E'}) }",
+      "5 (E)",
+    ],
+    [
+      "answers with an error",
+      "() => new Error('no')",
+      "its answer cannot be used: expected a map, or nothing",
+    ],
+    [
+      "answers with a Map",
+      "() => new Map([['deny', true]])",
+      "its answer cannot be used: expected a map, or nothing",
+    ],
     ["answers a text", "() => 'yes'", "its answer cannot be used: expected a map, or nothing"],
     ["answers null", "() => null", "its answer cannot be used: expected a map, or nothing"],
     [
@@ -128,6 +148,16 @@ describe("a module that fails lets nothing through:", () => {
       "sets sub as a claim",
       "() => ({claims: {sub: 'x'}})",
       "its answer cannot be used: claims: sub cannot be set; use the key subject",
+    ],
+    [
+      "sets exp as JSON sees it",
+      "() => ({claims: {toJSON: () => ({exp: 1})}})",
+      "its answer cannot be used: claims: exp cannot be set; it is set by the policy's token",
+    ],
+    [
+      "gives claims that are a text in JSON",
+      "() => ({claims: {toJSON: () => 'abc'}})",
+      "its answer cannot be used: claims: expected a map",
     ],
     ["gives a circle", "() => { const c = {}; c.c = c; return {claims: c} }", /circular/i],
   ])("one that %s", async (_what, fn, cause) => {
