@@ -1,4 +1,4 @@
-import { queryValues } from "../policy/authenticators/credential-source.ts";
+import { queryOf } from "../policy/authenticators/credential-source.ts";
 import { fieldValues } from "../policy/caller-request.ts";
 import { type PathPattern, paramOf } from "../policy/path-pattern.ts";
 import type { RequestFact, TemplateContext } from "../policy/template.ts";
@@ -30,6 +30,8 @@ export interface RequestFacts {
 export class RequestContext implements TemplateContext {
   readonly user: User | undefined;
   readonly #facts: RequestFacts;
+  /** Read when it is asked for, and once: a query may have thousands of parameters. */
+  #query: URLSearchParams | undefined;
 
   constructor(facts: RequestFacts, user: User | undefined) {
     this.#facts = facts;
@@ -68,7 +70,8 @@ export class RequestContext implements TemplateContext {
 
   /** One that is given twice counts as missing: the backend may take the other. */
   query(name: string): string | undefined {
-    const [value, second] = queryValues(this.#facts.target, name);
+    this.#query ??= queryOf(this.#facts.target);
+    const [value, second] = this.#query.getAll(name);
     return second === undefined ? value : undefined;
   }
 }

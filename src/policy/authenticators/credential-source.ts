@@ -23,7 +23,7 @@ const TWICE: Outcome = { kind: "invalid", reason: "there is more than one creden
 /** Takes the one credential at `source` out of a request. Two at the same place are refused, as nobody knows which is meant. */
 export function findCredential({ rawFields, target }: CallerRequest, source: CredentialSource): Found {
   if (source.kind === "header") return credentialIn(fieldValues(rawFields, source.name), source.scheme);
-  if (source.kind === "query") return only(queryValues(target, source.name));
+  if (source.kind === "query") return only(queryOf(target).getAll(source.name));
   return only(cookieValues(rawFields, source.name));
 }
 
@@ -53,11 +53,10 @@ function only(values: readonly string[]): Found {
   return credential === "" ? EMPTY : { kind: "found", credential };
 }
 
-/** The values of a parameter of the query, decoded (application/x-www-form-urlencoded). */
-export function queryValues(target: string, name: string): string[] {
+/** The parameters of the query of a target, decoded (application/x-www-form-urlencoded). */
+export function queryOf(target: string): URLSearchParams {
   const start = target.indexOf("?");
-  if (start === -1) return [];
-  return new URLSearchParams(target.slice(start + 1)).getAll(name);
+  return new URLSearchParams(start === -1 ? "" : target.slice(start + 1));
 }
 
 /** The values of a cookie (RFC 6265 §4.2.1); quotes around a value are taken off. */
