@@ -1,5 +1,5 @@
 import type { Config } from "../config/config.ts";
-import { cookieValues, queryValues } from "../policy/authenticators/credential-source.ts";
+import { cookieValues, queryOf } from "../policy/authenticators/credential-source.ts";
 import type { AuthenticatorOptions } from "../policy/authenticators/options.ts";
 import { fieldValues } from "../policy/caller-request.ts";
 
@@ -41,7 +41,7 @@ function credentialTexts(
   if (source.kind === "header") return withoutScheme(fieldValues(rawFields, source.name));
   return source.kind === "cookie"
     ? cookieValues(rawFields, source.name)
-    : queryValues(requestTarget, source.name);
+    : queryOf(requestTarget).getAll(source.name);
 }
 
 function withoutScheme(values: readonly string[]): string[] {

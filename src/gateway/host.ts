@@ -5,8 +5,11 @@ export type HostOutcome =
   /** Host and port as the client wrote them; `undefined` where an HTTP/1.0 client named none. */
   { readonly kind: "host"; readonly authority: string | undefined } | Refusal;
 
-/** Host and optional port (RFC 3986 §3.2.2): a name or IPv4 address, or an IPv6 address in brackets. No user name. */
-const AUTHORITY = /^(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
+/**
+ * Host and optional port (RFC 3986 §3.2.2): a name or IPv4 address, or an IPv6 address in brackets. No user name, and no
+ * label that is empty: two dots at the end would be a name that no policy knows, and that a backend may take for one.
+ */
+const AUTHORITY = /^(?:[A-Za-z0-9_~-]+(?:\.[A-Za-z0-9_~-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
 
 /**
  * Reads whom a request is for. Two Host fields, one that is no host, and none in HTTP/1.1 are refused (RFC 9112 §3.2).

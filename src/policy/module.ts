@@ -15,7 +15,7 @@ export interface ModuleOptions {
   readonly timeoutSeconds: number;
 }
 
-/** What the function of a policy module is given. All of it is frozen. */
+/** What the function of a policy module is given: its own copy, so that what it changes has no effect elsewhere. */
 export interface PolicyModuleInput {
   readonly request: {
     readonly method: string;

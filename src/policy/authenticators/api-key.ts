@@ -1,7 +1,7 @@
 import { hash, timingSafeEqual } from "node:crypto";
 import { openWatchedFile } from "../../watched-file.ts";
 import { isMistyped } from "./api-key-text.ts";
-import { type Authenticator, type Outcome, REALM, type Surroundings } from "./authenticator.ts";
+import { type Authenticator, invalid, type Outcome, REALM, type Surroundings } from "./authenticator.ts";
 import { findCredential, placeOf } from "./credential-source.ts";
 import type { ApiKey, ApiKeyOptions } from "./options.ts";
 
@@ -15,10 +15,10 @@ interface KnownKey {
   readonly outcome: Outcome;
 }
 
-const UNKNOWN: Outcome = { kind: "invalid", reason: "the API key is not known" };
-const MISTYPED: Outcome = { kind: "invalid", reason: "the API key is mistyped: its checksum is wrong" };
-const DISABLED: Outcome = { kind: "invalid", reason: "the API key is disabled" };
-const EXPIRED: Outcome = { kind: "invalid", reason: "the API key has expired" };
+const UNKNOWN = invalid("the API key is not known");
+const MISTYPED = invalid("the API key is mistyped: its checksum is wrong");
+const DISABLED = invalid("the API key is disabled");
+const EXPIRED = invalid("the API key has expired");
 
 /**
  * Opens an authenticator that knows callers by a secret text.

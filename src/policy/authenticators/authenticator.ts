@@ -22,6 +22,11 @@ export type Outcome =
       readonly cause: string;
     };
 
+/** The answer to a credential that is not good. */
+export function invalid(reason: string): Outcome {
+  return { kind: "invalid", reason };
+}
+
 /** Where a credential stands in a request, so that it can be taken out. */
 export interface CredentialPlace {
   /** Names of fields, in lower case. */

@@ -3,6 +3,7 @@ import { openWatchedFile } from "../../watched-file.ts";
 import {
   type Authenticator,
   type AuthenticatorEvent,
+  invalid,
   type Outcome,
   REALM,
   type Surroundings,
@@ -34,8 +35,8 @@ type KnownUsers = ReadonlyMap<string, KnownUser>;
 const SOURCE: CredentialSource = { kind: "header", name: "authorization", scheme: "Basic" };
 
 // Who asks does not learn which names there are.
-const REFUSED: Outcome = { kind: "invalid", reason: "the user name or the password is wrong" };
-const DISABLED: Outcome = { kind: "invalid", reason: "the user is disabled" };
+const REFUSED = invalid("the user name or the password is wrong");
+const DISABLED = invalid("the user is disabled");
 const BUSY: Outcome = {
   kind: "unavailable",
   reason: "too many passwords are being checked",
@@ -77,7 +78,7 @@ export async function openBasic(
       const found = findCredential(request, SOURCE);
       if (found.kind !== "found") return found;
       const credentials = readBasicCredentials(found.credential);
-      if ("reason" in credentials) return { kind: "invalid", reason: credentials.reason };
+      if ("reason" in credentials) return invalid(credentials.reason);
       const known = file?.current() ?? inline;
       const user = known.get(credentials.username);
       const holder = user ?? decoyFor(credentials.username, known);

@@ -3,22 +3,19 @@ import { LRUCache } from "lru-cache";
 import type { Claims } from "../../issuer/claims-set.ts";
 import { type CallerRequest, fieldValues, type PeerCertificate } from "../caller-request.ts";
 import { addressRangesOf } from "./address-ranges.ts";
-import { type Authenticator, type Outcome, REALM, type Surroundings } from "./authenticator.ts";
+import { type Authenticator, invalid, type Outcome, REALM, type Surroundings } from "./authenticator.ts";
 import { type CertificateNames, distinguishedName, namesOf } from "./certificate-names.ts";
 import type { ClientCertificateOptions } from "./options.ts";
 
 const NOT_SHOWN: Outcome = { kind: "not-mine", reason: "the client showed no certificate" };
 const NOT_BELIEVED: Outcome = { kind: "not-mine", reason: "the peer is not one that is believed" };
 const NO_FIELD: Outcome = { kind: "not-mine", reason: "the request has no Client-Cert field" };
-const UNTRUSTED: Outcome = { kind: "invalid", reason: "the certificate leads to no CA that is trusted" };
-const EARLY: Outcome = { kind: "invalid", reason: "the certificate is not valid yet" };
-const EXPIRED: Outcome = { kind: "invalid", reason: "the certificate has expired" };
-const UNREADABLE_NAME: Outcome = {
-  kind: "invalid",
-  reason: "the certificate has a name that cannot be used",
-};
-const TWICE: Outcome = { kind: "invalid", reason: "there is more than one Client-Cert field" };
-const MALFORMED: Outcome = { kind: "invalid", reason: "the Client-Cert field is not a certificate" };
+const UNTRUSTED = invalid("the certificate leads to no CA that is trusted");
+const EARLY = invalid("the certificate is not valid yet");
+const EXPIRED = invalid("the certificate has expired");
+const UNREADABLE_NAME = invalid("the certificate has a name that cannot be used");
+const TWICE = invalid("there is more than one Client-Cert field");
+const MALFORMED = invalid("the Client-Cert field is not a certificate");
 
 /** The fields of RFC 9440, in lower case. */
 const FIELDS = ["client-cert", "client-cert-chain"] as const;
@@ -118,10 +115,10 @@ function outcomeOf(certificate: X509Certificate, kind: ClientCertificateOptions[
   const names = namesOf(certificate);
   if (!names) return UNREADABLE_NAME;
   const [sub, second] = names[kind];
-  if (!sub) return { kind: "invalid", reason: `the certificate has no name of the kind ${kind}` };
+  if (!sub) return invalid(`the certificate has no name of the kind ${kind}`);
   // Which of them counts is read differently by different programs; alternative names have an order.
   if (kind === "commonName" && second !== undefined)
-    return { kind: "invalid", reason: "the certificate has more than one common name" };
+    return invalid("the certificate has more than one common name");
   return { kind: "user", user: { sub, claims: claimsOf(certificate, names) } };
 }
 

@@ -1,5 +1,5 @@
 import { type CallerRequest, fieldValues } from "../caller-request.ts";
-import type { CredentialPlace, Outcome } from "./authenticator.ts";
+import { type CredentialPlace, invalid, type Outcome } from "./authenticator.ts";
 
 /** Where a credential of one text stands. */
 export type CredentialSource =
@@ -17,8 +17,8 @@ export type CredentialSource =
 export type Found = { readonly kind: "found"; readonly credential: string } | Outcome;
 
 const ABSENT: Outcome = { kind: "not-mine", reason: "the request has no such credential" };
-const EMPTY: Outcome = { kind: "invalid", reason: "the credential is empty" };
-const TWICE: Outcome = { kind: "invalid", reason: "there is more than one credential" };
+const EMPTY = invalid("the credential is empty");
+const TWICE = invalid("there is more than one credential");
 
 /** Takes the one credential at `source` out of a request. Two at the same place are refused, as nobody knows which is meant. */
 export function findCredential({ rawFields, target }: CallerRequest, source: CredentialSource): Found {

@@ -1,10 +1,10 @@
 import { errors, type JWTPayload, jwtVerify } from "jose";
 import { reasonOf, shielded } from "../../errors.ts";
 import type { Claims } from "../../issuer/claims-set.ts";
-import { type Authenticator, type Outcome, REALM, type Surroundings } from "./authenticator.ts";
+import { type Authenticator, invalid, type Outcome, REALM, type Surroundings } from "./authenticator.ts";
 import { findCredential, placeOf } from "./credential-source.ts";
-import { openIssuerKeys } from "./issuer-keys.ts";
 import type { JwtOptions } from "./options.ts";
+import { openProviderKeys } from "./provider-keys.ts";
 import { readUntrusted, type UntrustedToken } from "./untrusted-token.ts";
 import { candidatesFor, type VerificationKey, type VerificationKeySet } from "./verification-keys.ts";
 import { createVerifiedTokens, type TokenTimes } from "./verified-tokens.ts";
@@ -39,7 +39,7 @@ export async function openJwt(
   { fetchTimeoutMilliseconds = FETCH_TIMEOUT_MILLISECONDS }: JwtInternals = {},
 ): Promise<Authenticator> {
   const { source, clockSkewSeconds } = options;
-  const keys = await openIssuerKeys({
+  const keys = await openProviderKeys({
     ...options,
     now,
     // What happens beside the requests has nobody to throw to.
@@ -178,8 +178,4 @@ function deepFrozen<T extends object>(root: T): T {
       if (typeof value === "object" && value !== null) objects.push(value);
   }
   return root;
-}
-
-function invalid(reason: string): Outcome {
-  return { kind: "invalid", reason };
 }

@@ -1,6 +1,6 @@
 import { fieldValues } from "../caller-request.ts";
 import { addressRangesOf } from "./address-ranges.ts";
-import { type Authenticator, type Outcome, REALM } from "./authenticator.ts";
+import { type Authenticator, invalid, type Outcome, REALM } from "./authenticator.ts";
 import type { TrustedHeaderOptions } from "./options.ts";
 
 const UNTRUSTED: Outcome = { kind: "not-mine", reason: "the peer is not one that is believed" };
@@ -24,12 +24,12 @@ export function createTrustedHeader(name: string, options: TrustedHeaderOptions)
       if (!isTrusted(peer.address)) return UNTRUSTED;
       const [subject, second] = fieldValues(rawFields, header);
       if (subject === undefined) return ABSENT;
-      if (second !== undefined) return { kind: "invalid", reason: `there is more than one ${header} field` };
-      if (subject === "") return { kind: "invalid", reason: `the field ${header} is empty` };
+      if (second !== undefined) return invalid(`there is more than one ${header} field`);
+      if (subject === "") return invalid(`the field ${header} is empty`);
       const found: [string, string][] = [];
       for (const [claim, field] of claimFields) {
         const values = fieldValues(rawFields, field);
-        if (values.length > 1) return { kind: "invalid", reason: `there is more than one ${field} field` };
+        if (values.length > 1) return invalid(`there is more than one ${field} field`);
         if (values[0]) found.push([claim, values[0]]);
       }
       return { kind: "user", user: { sub: subject, claims: Object.fromEntries(found) } };

@@ -1,5 +1,5 @@
 import { SIGNING_ALGORITHMS, type SigningAlgorithm } from "../../issuer/algorithms.ts";
-import type { Outcome } from "./authenticator.ts";
+import { invalid, type Outcome } from "./authenticator.ts";
 import type { JwtOptions } from "./options.ts";
 
 /** What a token says of itself, before its signature is known to be good. */
@@ -79,8 +79,4 @@ function isOfType(found: unknown, expected: string | undefined): boolean {
 /** "application/" is left out as a rule, and upper and lower case are the same (RFC 7515 §4.1.9). */
 function normalType(typ: string): string {
   return typ.toLowerCase().replace(/^application\//, "");
-}
-
-function invalid(reason: string): Outcome {
-  return { kind: "invalid", reason };
 }

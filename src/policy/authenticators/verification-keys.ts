@@ -21,8 +21,12 @@ export type VerificationKeySet = readonly VerificationKey[];
 export function parseJwkSet(text: string, algorithms: readonly SigningAlgorithm[]): VerificationKeySet {
   const set = jsonObjectOf(text);
   if (!Array.isArray(set?.keys)) throw new Error("it is not a JWK Set: a JSON object with a list of keys");
+  if (set.keys.length > MAX_KEYS) throw new Error(`it has more than ${MAX_KEYS} keys`);
   return set.keys.flatMap((jwk: unknown) => verificationKeyOf(jwk, algorithms) ?? []);
 }
+
+/** A token without a `kid` is tried with every key that its algorithm fits. */
+const MAX_KEYS = 200;
 
 /** The keys that may have made a signature. Without a `kid`, that is each one that the algorithm fits. */
 export function candidatesFor(

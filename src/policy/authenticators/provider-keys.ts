@@ -13,7 +13,7 @@ export type KeysAnswer =
   | { readonly kind: "unavailable"; readonly cause: string };
 
 /** The keys of an issuer, as they change. */
-export interface IssuerKeys {
+export interface ProviderKeys {
   /** The keys that can be used at once; `undefined` where there are none that are not too old. */
   current(): VerificationKeySet | undefined;
   /**
@@ -26,8 +26,8 @@ export interface IssuerKeys {
   close(): void;
 }
 
-/** What {@link openIssuerKeys} needs. */
-export interface IssuerKeysOptions extends Pick<JwtOptions, "issuer" | "algorithms" | "keys"> {
+/** What {@link openProviderKeys} needs. */
+export interface ProviderKeysOptions extends Pick<JwtOptions, "issuer" | "algorithms" | "keys"> {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Told once of keys that cannot be had, and once that they can again. */
@@ -42,12 +42,15 @@ export interface IssuerKeysOptions extends Pick<JwtOptions, "issuer" | "algorith
  *
  * @throws {Error} when a file cannot be read, or holds no key that can be used
  */
-export async function openIssuerKeys(options: IssuerKeysOptions): Promise<IssuerKeys> {
+export async function openProviderKeys(options: ProviderKeysOptions): Promise<ProviderKeys> {
   const { keys } = options;
   return keys.kind === "file" ? openKeyFile(keys.path, options) : createRemoteKeys(options);
 }
 
-async function openKeyFile(path: string, { algorithms, onEvent }: IssuerKeysOptions): Promise<IssuerKeys> {
+async function openKeyFile(
+  path: string,
+  { algorithms, onEvent }: ProviderKeysOptions,
+): Promise<ProviderKeys> {
   const parse = (text: string) => {
     try {
       return parseJwkSet(text, algorithms);
@@ -76,7 +79,7 @@ const COOL_DOWN_MILLISECONDS = 30_000;
 /** Where there are no keys, every request waits for a fetch, or is answered at once that there are none. */
 const COOL_DOWN_WITHOUT_KEYS_MILLISECONDS = 5000;
 
-function createRemoteKeys(options: IssuerKeysOptions): IssuerKeys {
+function createRemoteKeys(options: ProviderKeysOptions): ProviderKeys {
   const { now, onEvent, algorithms, fetchTimeoutMilliseconds } = options;
   const fetcher = createDocumentFetcher();
   const closing = new AbortController();
@@ -156,7 +159,7 @@ function createRemoteKeys(options: IssuerKeysOptions): IssuerKeys {
 }
 
 async function fetchJwkSet(
-  { keys, issuer, algorithms }: IssuerKeysOptions,
+  { keys, issuer, algorithms }: ProviderKeysOptions,
   fetcher: DocumentFetcher,
   signal: AbortSignal,
 ): Promise<{ readonly url: URL; readonly text: string; readonly keySet: VerificationKeySet }> {
