@@ -78,25 +78,3 @@ test("the README's Python backend verifies the token of the README's configurati
 
   expect(stdout).toBe("api-gateway\n");
 });
-
-test("every file that a document links to exists", () => {
-  for (const document of [
-    "README.md",
-    "CONTRIBUTING.md",
-    "docs/configuration.md",
-    "docs/errors.md",
-    "docs/explain.md",
-    "docs/identity-tokens.md",
-    "docs/keys.md",
-    "docs/library.md",
-    "docs/policy-tests.md",
-    "examples/README.md",
-  ]) {
-    const text = readFileSync(join(ROOT, document), "utf8");
-    const links = [...text.matchAll(/\]\((?!https?:)([^)#]*)/g)].map(([, link]) => link).filter(Boolean);
-    for (const link of links)
-      expect(() => readFileSync(join(ROOT, document, "..", `${link}`)), `${document}: ${link}`).not.toThrow(
-        /ENOENT/,
-      );
-  }
-});
