@@ -9,15 +9,19 @@ import { createSidecar, parseConfig } from "../../src/index.ts";
 import { startBackend, type TestBackend } from "../support/backend.ts";
 import { createCa, issueForServer, type TestCertificate, writeTlsFiles } from "../support/certificates.ts";
 import { temporaryFolder } from "../support/command-line.ts";
-import { type CodeBlock, codeBlocksOf, DOCUMENTS } from "../support/documents.ts";
+import { type CodeBlock, codeBlocksOf, DOCUMENTS, readDocument } from "../support/documents.ts";
 import { startIdentityProvider } from "../support/identity-provider.ts";
 
 const PAGES = DOCUMENTS.filter(
-  (document) => document === "docs/tls.md" || /^docs\/authenticators\/(?!README)/.test(document),
+  (document) =>
+    document === "README.md" ||
+    document === "docs/tls.md" ||
+    /^docs\/authenticators\/(?!README)/.test(document),
 );
 
 /** The subjects that the pages promise, for their curl commands in order; `undefined` is a command that is refused. */
 const SUBJECTS: Readonly<Record<string, readonly (string | undefined)[]>> = {
+  "README.md": ["acme"],
   "docs/authenticators/api-key.md": ["acme", undefined],
   "docs/authenticators/basic.md": ["ops", undefined],
   "docs/authenticators/client-certificate.md": [
@@ -120,6 +124,8 @@ test.each(PAGES)("%s: what its curl commands get is what it says", async (page) 
   let yaml = "";
   for (const block of codeBlocksOf(page)) {
     if (block.language === "yaml") yaml = block.code.replaceAll("https://login.example.com", provider.url);
+    // Before the first configuration it is the demo's.
+    if (yaml === "") continue;
     for (const command of commandsIn(block, words)) {
       // Only Linux has all of 127.0.0.0/8 on its loopback interface.
       if (command.from !== undefined && process.platform !== "linux") {
@@ -161,4 +167,16 @@ test.each(DOCUMENTS)("%s: every configuration in it can be used", (document) => 
     expect(parsed, `${document}:${line}`).not.toThrow();
     expect(parsed(), `${document}:${line}`).toEqual([]);
   }
+});
+
+test("what is commented out in sidecar.example.yaml about callers can be used", () => {
+  const example = readDocument("sidecar.example.yaml");
+  const [section = ""] = /^# authenticators:\n[\s\S]*?^# authenticate: .*$/m.exec(example) ?? [];
+  const text = example
+    .replace(section, section.replaceAll(/^# (?!Whoever)/gm, ""))
+    .replace("# require:", "require:");
+  const { config, warnings } = parseConfig(text, { file: "sidecar.example.yaml", env: {} });
+  expect(warnings).toEqual([]);
+  expect(Object.keys(config.authenticators)).toEqual(["partners", "login"]);
+  expect(config.policies.map(({ require }) => require !== undefined)).toEqual([false, true, false]);
 });
