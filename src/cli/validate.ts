@@ -81,7 +81,8 @@ async function problemsOfRoutes(
     if (error instanceof ConfigError) return error.problems;
     const path = placeOf(error, config);
     if (!path) throw error;
-    const message = reasonOf(error instanceof AuthenticatorError ? error.cause : error);
+    const message =
+      error instanceof ModuleError ? error.message : reasonOf((error as AuthenticatorError).cause);
     return [{ file, position: positionOf(path), key: formatKey(path), message }];
   }
 }

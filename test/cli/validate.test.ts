@@ -219,4 +219,15 @@ describe("keys that exist are checked too", () => {
         "sidecar.yaml:2:16 issuer.keys: the environment variable KEY: this is neither PEM nor a JWK; expected a private key in one of them\n",
     });
   });
+
+  test.each([
+    ["that is not there", undefined, /none\.mjs: this file does not exist\n$/],
+    ["without a function", "export default 1", /none\.mjs: expected a function as its default export\n$/],
+  ])("the module of a policy %s", async (_what, source, message) => {
+    const text = `${UPSTREAM}policies:\n  - name: a\n    module: ./none.mjs\n`;
+    const { code, stderr } = await validate({ "sidecar.yaml": text, ...(source && { "none.mjs": source }) });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^sidecar\.yaml:4:13 policies\[0\]\.module: \//);
+    expect(stderr).toMatch(message);
+  });
 });
