@@ -22,9 +22,9 @@ const NOTHING: CredentialRemoval = {
 /** What to take out of a request behind whose credential somebody was found. */
 export function removalOf(authentication: Authentication): CredentialRemoval {
   if (authentication.kind !== "user" || authentication.authenticator.forwardCredential) return NOTHING;
-  const { fields, cookie, query } = authentication.authenticator.place;
+  const { fields = [], cookie, query } = authentication.authenticator.place;
   return {
-    credentialFields: (fields ?? []).map(canonicalFieldName),
+    credentialFields: fields.map(canonicalFieldName),
     credentialCookie: cookie,
     credentialQuery: query,
   };
