@@ -7,23 +7,10 @@ import { describe, expect, test } from "vitest";
 import { startBackend } from "../support/backend.ts";
 import { createCa } from "../support/certificates.ts";
 import { startRawBackend } from "../support/raw-backend.ts";
-import { sendRaw, statusesOf } from "../support/raw-client.ts";
+import { exchange, sendRaw, statusesOf } from "../support/raw-client.ts";
 import { get, startTlsSidecar } from "../support/tls-sidecar.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-
-/** Writes bytes and gives all that comes back until the other side closes. */
-async function exchange(socket: Socket, bytes = ""): Promise<string> {
-  let received = "";
-  socket.on("data", (data) => {
-    received += data.toString("latin1");
-  });
-  // A reset, or an alert of TLS, is a way of closing too.
-  socket.on("error", () => {});
-  socket.write(Buffer.from(bytes, "latin1"));
-  await once(socket, "close");
-  return received;
-}
 
 /** A TCP connection to a TLS port, on which nothing was sent yet. */
 async function connectSilently(port: number): Promise<Socket> {

@@ -1,4 +1,5 @@
-import { connect } from "node:net";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
 
 /**
  * Sends bytes as they are, with no client library to tidy them, and waits for the other side to close the connection.
@@ -27,6 +28,19 @@ export async function sendRaw(
   await new Promise((resolve) => socket.once("close", resolve));
   clearTimeout(deadline);
   if (isLate) throw new Error(`the connection is still open; received ${JSON.stringify(received)}`);
+  return received;
+}
+
+/** Writes bytes to a connection that is open, and gives all that comes back until the other side closes it. */
+export async function exchange(socket: Socket, bytes = ""): Promise<string> {
+  let received = "";
+  socket.on("data", (data) => {
+    received += data.toString("latin1");
+  });
+  // A reset, or an alert of TLS, is a way of closing too.
+  socket.on("error", () => {});
+  socket.write(Buffer.from(bytes, "latin1"));
+  await once(socket, "close");
   return received;
 }
 

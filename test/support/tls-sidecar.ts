@@ -11,7 +11,7 @@ import {
   writeTlsFiles,
 } from "./certificates.ts";
 import { temporaryFolder } from "./command-line.ts";
-import { startSidecar, type TestSidecar } from "./sidecar.ts";
+import { startSidecar, type TestSidecar, type TestSidecarOptions } from "./sidecar.ts";
 
 /** A sidecar that serves https, and the CA of its certificate and its clients'. */
 export interface TlsSidecar extends AsyncDisposable {
@@ -22,20 +22,19 @@ export interface TlsSidecar extends AsyncDisposable {
   connect(options?: ConnectionOptions): Promise<TLSSocket>;
 }
 
-/** What {@link startTlsSidecar} takes beside the upstream. */
-export interface TlsSidecarOptions {
+/** What {@link startTlsSidecar} takes beside the upstream; its YAML is without `listen`. */
+export interface TlsSidecarOptions extends TestSidecarOptions {
   readonly clientCertificate?: "none" | "optional" | "required";
-  /** Further YAML, without `listen`. */
-  readonly yaml?: string;
 }
 
-const ca = await createCa();
+/** The CA of every such sidecar and its clients. */
+export const ca = await createCa();
 const server = await issueForServer(ca);
 
 /** Starts a sidecar that serves https with a certificate of its own, in front of `upstream`. */
 export async function startTlsSidecar(
   upstream: string,
-  { clientCertificate = "none", yaml = "" }: TlsSidecarOptions = {},
+  { clientCertificate = "none", yaml = "", ...options }: TlsSidecarOptions = {},
 ): Promise<TlsSidecar> {
   using folder = temporaryFolder();
   writeTlsFiles(folder.path, server, ca);
@@ -44,6 +43,7 @@ export async function startTlsSidecar(
   const tls = { cert: file("tls.crt"), key: file("tls.key"), ...clients };
   // The files are read once, at the start.
   const sidecar = await startSidecar(upstream, {
+    ...options,
     yaml: `${stringify({ listen: { address: "127.0.0.1:0", tls } })}${yaml}`,
   });
   return {
