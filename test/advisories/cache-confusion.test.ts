@@ -1,0 +1,206 @@
+import { once } from "node:events";
+import { Agent, get } from "node:http";
+import { text } from "node:stream/consumers";
+import fc from "fast-check";
+import { decodeJwt } from "jose";
+import { afterAll, describe, expect, test } from "vitest";
+import type { JsonValue } from "../../src/issuer/claims-set.ts";
+import { startBackend } from "../support/backend.ts";
+import { createTestClock } from "../support/caller.ts";
+import { startIdentityProvider } from "../support/identity-provider.ts";
+import { startSidecar } from "../support/sidecar.ts";
+
+/** Who calls: the subject, and two claims that the policy passes on. */
+interface Caller {
+  readonly sub: string;
+  readonly tenant: JsonValue;
+  readonly note?: JsonValue;
+}
+
+const clock = createTestClock();
+const login = await startIdentityProvider({ now: clock.now });
+const backend = await startBackend((request, response) => response.end(request.headers.authorization));
+const sidecar = await startSidecar(backend.url, {
+  now: clock.now,
+  yaml: `
+authenticators:
+  login: {type: jwt, issuer: "${login.url}", audience: orders, algorithms: [ES256]}
+  edge: {type: trustedHeader, header: X-Remote-User, from: [127.0.0.1], claims: {tenant: X-Remote-Tenant}}
+authenticate: [login, edge]
+token: {audience: backend, additionalClaims: {tenant: $user(tenant), note: $user(note), joined: "$user(sub) $user(tenant)"}}
+`,
+});
+
+afterAll(async () => {
+  await sidecar.close();
+  await backend[Symbol.asyncDispose]();
+  await login[Symbol.asyncDispose]();
+});
+
+/** Sends a request over a connection of the agent; gives the claims of the token that the backend got for it. */
+async function claimsFor(fields: Readonly<Record<string, string>>, agent: Agent) {
+  const [response] = await once(get(sidecar.url, { agent, headers: fields }), "response");
+  const token = (await text(response)).replace(/^Bearer /, "");
+  return { token, claims: response.statusCode === 200 ? decodeJwt(token) : undefined };
+}
+
+/** What the token of a caller says, in its order, and nothing of any other caller. */
+function expectedOf({ sub, tenant, note }: Caller) {
+  const iat = clock.now() / 1000;
+  const standard = { iss: sidecar.issuer.url, sub, aud: "backend", iat, exp: iat + 300 };
+  const joined = `${sub} ${typeof tenant === "string" ? tenant : JSON.stringify(tenant)}`;
+  return { ...standard, tenant, ...(note !== undefined && { note }), joined };
+}
+
+/** Texts that a sloppy key of a cache takes for one another, or for its own syntax. */
+const awkward = fc.constantFrom(
+  ...[
+    "a",
+    "aa",
+    "A",
+    "a ",
+    " a",
+    "a,b",
+    "a|b",
+    "a:b",
+    "a;b",
+    "a.b",
+    "a\0b",
+    "a\nb",
+    "a b",
+    "1",
+    "01",
+    "1.0",
+    "true",
+    "null",
+  ],
+  ...[
+    'a","tenant":"a',
+    '{"sub":"a"}',
+    '"a"',
+    "a\\",
+    "\\u0061",
+    '["a"]',
+    "undefined",
+    "__proto__",
+    "[object Object]",
+  ],
+  // The same to the eye: composed and not, an angstrom and a ring, a Cyrillic letter, and one that is not seen.
+  ...["\u00e9", "e\u0301", "\u212b", "\u00c5", "\u0430", "a\u200b", "\ufb01", "fi", "\ud83d\ude00", "\ud83d"],
+);
+const piece = fc.oneof(awkward, awkward, fc.string({ minLength: 1, maxLength: 4 }));
+const subject = fc.oneof(
+  piece,
+  fc.tuple(piece, piece).map(([a, b]) => a + b),
+);
+const claim: fc.Arbitrary<JsonValue> = fc.oneof(
+  subject,
+  fc.constantFrom<JsonValue>(
+    1,
+    "1",
+    1.5,
+    true,
+    "true",
+    false,
+    [],
+    {},
+    ["a"],
+    ["a", "b"],
+    ["a,b"],
+    ["1"],
+    [1],
+  ),
+  // The order of members is part of what is signed.
+  fc.constantFrom<JsonValue>({ a: 1, b: 2 }, { b: 2, a: 1 }, { a: { b: 2 } }, { "a.b": 2 }, { a: 1, b: "2" }),
+);
+const caller: fc.Arbitrary<Caller> = fc.record(
+  { sub: subject, tenant: claim, note: claim },
+  { requiredKeys: ["sub", "tenant"] },
+);
+/** Some callers, and in which order they call: each again and again, between the others. */
+const traffic = fc
+  .array(caller, { minLength: 2, maxLength: 6 })
+  .chain((callers) =>
+    fc.tuple(
+      fc.constant(callers),
+      fc.array(fc.nat(callers.length - 1), { minLength: callers.length, maxLength: 20 }),
+    ),
+  );
+
+describe("a token is never another caller's, however alike they are and however their requests mix (CVE-2026-35030)", () => {
+  test.each([
+    ["one after the other on one connection", 1],
+    ["on many connections at once", 8],
+  ])("%s", async (_title, maxSockets) => {
+    await fc.assert(
+      fc.asyncProperty(traffic, async ([callers, order]) => {
+        using agent = disposable(new Agent({ keepAlive: true, maxSockets }));
+        const jwts = await Promise.all(callers.map((claims) => login.sign({ ...claims })));
+        const answers = await Promise.all(
+          order.map((index) => claimsFor({ authorization: `Bearer ${jwts[index]}` }, agent.agent)),
+        );
+        for (const [place, index] of order.entries())
+          expect(JSON.stringify(answers[place]?.claims)).toBe(
+            JSON.stringify(expectedOf(callers[index] as Caller)),
+          );
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+test("callers with the same claims, and only they, share a token", async () => {
+  using agent = disposable(new Agent({ keepAlive: true }));
+  const tokenOf = async (claims: Caller) => {
+    const jwt = await login.sign({ ...claims });
+    return (await claimsFor({ authorization: `Bearer ${jwt}` }, agent.agent)).token;
+  };
+  const distinct: Caller[] = [
+    { sub: "share", tenant: "1" },
+    { sub: "share", tenant: 1 },
+    { sub: "share", tenant: ["1"] },
+    { sub: "share", tenant: { a: 1, b: 2 } },
+    { sub: "share", tenant: { b: 2, a: 1 } },
+    { sub: "share 1", tenant: "" },
+    { sub: "share", tenant: "1", note: "" },
+    { sub: "\u00e9", tenant: "1" },
+    { sub: "e\u0301", tenant: "1" },
+  ];
+  const first: string[] = [];
+  const second: string[] = [];
+  for (const one of distinct) first.push(await tokenOf(one));
+  for (const one of distinct) second.push(await tokenOf(one));
+  expect(new Set(first).size).toBe(distinct.length);
+  expect(second).toEqual(first);
+});
+
+test("a caller that a proxy names does not get the token of one with a JWT who claims more", async () => {
+  using agent = disposable(new Agent({ keepAlive: true, maxSockets: 1 }));
+  const jwt = await login.sign({ sub: "dave", tenant: "a", note: "root" });
+  const proxied = { "x-remote-user": "dave", "x-remote-tenant": "a" };
+  for (let round = 0; round < 3; round++) {
+    const [own, named] = await Promise.all([
+      claimsFor({ authorization: `Bearer ${jwt}` }, agent.agent),
+      claimsFor(proxied, agent.agent),
+    ]);
+    expect(own.claims).toMatchObject({ sub: "dave", tenant: "a", note: "root" });
+    expect(named.claims).toMatchObject({ sub: "dave", tenant: "a" });
+    expect(named.claims).not.toHaveProperty("note");
+  }
+});
+
+test("a token of one caller does not outlive what its own JWT says of the time", async () => {
+  using agent = disposable(new Agent({ keepAlive: true, maxSockets: 1 }));
+  const exp = clock.now() / 1000 + 10;
+  const short = await login.sign({ sub: "erin", tenant: "a", exp });
+  const long = await login.sign({ sub: "erin", tenant: "a" });
+  const statusOf = async (jwt: string) =>
+    (await claimsFor({ authorization: `Bearer ${jwt}` }, agent.agent)).claims?.sub;
+  expect([await statusOf(short), await statusOf(long)]).toEqual(["erin", "erin"]);
+  clock.pass(10 + 60);
+  expect([await statusOf(short), await statusOf(long)]).toEqual([undefined, "erin"]);
+});
+
+function disposable(agent: Agent) {
+  return { agent, [Symbol.dispose]: () => agent.destroy() };
+}
