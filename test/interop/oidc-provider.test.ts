@@ -1,12 +1,14 @@
 import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
-import { decodeProtectedHeader, exportJWK } from "jose";
+import { decodeJwt, decodeProtectedHeader, exportJWK, type JWTPayload } from "jose";
 import Provider, { type Configuration, type JWK } from "oidc-provider";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { SigningAlgorithm } from "../../src/issuer/algorithms.ts";
-import { createTestClock, openTestJwt, type TestClock } from "../support/caller.ts";
+import { startBackend } from "../support/backend.ts";
+import { createTestClock, type TestClock } from "../support/caller.ts";
 import { generateTestKeyPair, type TestKeyPair } from "../support/identity-provider.ts";
+import { startSidecar } from "../support/sidecar.ts";
 
 const AUDIENCE = "https://orders.internal";
 const CLIENT = { id: "nightly-export", secret: "a-secret-of-the-test" };
@@ -19,12 +21,51 @@ afterAll(() => {
   vi.restoreAllMocks();
 });
 
-/** What answers a caller: who it is, or that it is refused. */
-type Ask = (token: string) => Promise<{ kind: string }>;
+/** What a caller is answered, and what the backend hears of it. */
+interface Answer {
+  readonly status: number;
+  /** Of the problem, where the request was refused. */
+  readonly code: string | undefined;
+  readonly challenge: string | null;
+  /** Of the token that the backend got; `undefined` where it got no request. */
+  readonly claims: JWTPayload | undefined;
+}
 
-/** What verifies the tokens of an issuer. A whole sidecar would stand here as well. */
-async function openVerifier(issuer: string, clock: TestClock): Promise<Disposable & { readonly ask: Ask }> {
-  return openTestJwt(issuer, clock, { audiences: [AUDIENCE], algorithms: ["RS256", "ES256"] });
+/** Something behind which callers stand with the tokens of an issuer. */
+interface Verifier extends AsyncDisposable {
+  ask(token: string): Promise<Answer>;
+}
+
+/** Opens a sidecar that knows the callers of an issuer. */
+async function openVerifier(issuer: string, clock: TestClock): Promise<Verifier> {
+  const backend = await startBackend((request, response) => response.end(request.headers.authorization));
+  const sidecar = await startSidecar(backend.url, {
+    now: clock.now,
+    yaml: `
+authenticators:
+  login: {type: jwt, issuer: "${issuer}", audience: "${AUDIENCE}", algorithms: [RS256, ES256]}
+authenticate: [login]
+token:
+  audience: backend
+  additionalClaims: {client: $user(client_id), scope: $user(scope), through: $user(iss), for: $user(aud)}
+`,
+  });
+  return {
+    async ask(token) {
+      const response = await fetch(sidecar.url, { headers: { authorization: `Bearer ${token}` } });
+      const body = await response.text();
+      return {
+        status: response.status,
+        code: response.ok ? undefined : (JSON.parse(body) as { code: string }).code,
+        challenge: response.headers.get("www-authenticate"),
+        claims: response.ok ? decodeJwt(body.replace(/^Bearer /, "")) : undefined,
+      };
+    },
+    async [Symbol.asyncDispose]() {
+      await sidecar.close();
+      await backend[Symbol.asyncDispose]();
+    },
+  };
 }
 
 test.each(["RS256", "ES256"] as const)(
@@ -37,47 +78,53 @@ test.each(["RS256", "ES256"] as const)(
     const clock = createTestClock(Date.now());
     await using login = await startOidcProvider();
     await login.useKeys([first]);
-    using verifier = await openVerifier(login.issuer, clock);
-    const kinds = async (...tokens: string[]) =>
-      (await Promise.all(tokens.map(verifier.ask))).map(({ kind }) => kind);
+    await using verifier = await openVerifier(login.issuer, clock);
+    const statuses = async (...tokens: string[]) =>
+      (await Promise.all(tokens.map(verifier.ask))).map(({ status }) => status);
 
     const before = await login.issueToken();
     expect(decodeProtectedHeader(before)).toMatchObject({ alg: algorithm, kid: "first", typ: "at+jwt" });
-    expect(await verifier.ask(before)).toMatchObject({
-      kind: "user",
-      user: {
-        sub: CLIENT.id,
-        claims: { client_id: CLIENT.id, aud: AUDIENCE, iss: login.issuer, scope: "orders.read" },
-      },
+    expect((await verifier.ask(before)).claims).toMatchObject({
+      sub: CLIENT.id,
+      client: CLIENT.id,
+      scope: "orders.read",
+      through: login.issuer,
+      for: AUDIENCE,
     });
 
     await login.useKeys([second, first]);
     clock.pass(30);
     const during = await login.issueToken();
     expect(decodeProtectedHeader(during).kid).toBe("second");
-    expect(await kinds(before, during)).toEqual(["user", "user"]);
+    expect(await statuses(before, during)).toEqual([200, 200]);
 
     await login.useKeys([second]);
     clock.pass(30);
     // A key that nobody knows has the keys fetched again, without the first.
     const unknown = `${Buffer.from(JSON.stringify({ alg: algorithm, kid: "third" })).toString("base64url")}.${during.split(".").slice(1).join(".")}`;
-    expect(await kinds(unknown)).toEqual(["invalid"]);
-    expect(await kinds(before, during)).toEqual(["invalid", "user"]);
+    expect(await statuses(unknown)).toEqual([401]);
+    expect(await statuses(before, during)).toEqual([401, 200]);
 
     await login.stop();
     clock.pass(30);
-    expect(await kinds(during, unknown)).toEqual(["user", "unavailable"]);
+    expect(await statuses(during, unknown)).toEqual([200, 503]);
   },
 );
 
 test("an opaque access token of oidc-provider, and a JWT for another resource, are refused", async () => {
   await using login = await startOidcProvider();
   await login.useKeys([generateTestKeyPair("first", "RS256")]);
-  using verifier = await openVerifier(login.issuer, createTestClock(Date.now()));
-  expect(await verifier.ask(await login.issueToken(null))).toMatchObject({ kind: "invalid" });
-  expect(await verifier.ask(await login.issueToken("https://billing.internal"))).toEqual({
-    kind: "invalid",
-    reason: "the token is for another audience",
+  await using verifier = await openVerifier(login.issuer, createTestClock(Date.now()));
+  expect(await verifier.ask(await login.issueToken(null))).toEqual({
+    status: 401,
+    code: "ERR_CREDENTIAL_INVALID",
+    challenge:
+      'Bearer realm="countersign", error="invalid_token", error_description="the credential is not a JWT"',
+    claims: undefined,
+  });
+  expect(await verifier.ask(await login.issueToken("https://billing.internal"))).toMatchObject({
+    status: 401,
+    challenge: expect.stringContaining("the token is for another audience"),
   });
 });
 
