@@ -1,6 +1,7 @@
 import type { RequestErrorCode } from "../errors.ts";
 import type { Authentication } from "../policy/authenticate.ts";
 import { type Authenticator, REALM } from "../policy/authenticators/authenticator.ts";
+import { queryParameters } from "../policy/authenticators/credential-source.ts";
 import type { Shortfall } from "../policy/require.ts";
 import { canonicalFieldName } from "./fields.ts";
 import type { Refusal } from "./problem.ts";
@@ -35,10 +36,7 @@ export function withoutQueryParameter(target: string, name: string | undefined):
   const start = target.indexOf("?");
   if (name === undefined || start === -1) return target;
   const pairs = target.slice(start + 1).split("&");
-  const others = pairs.filter((pair, index) => {
-    // The parser takes a question mark off the beginning: of the whole query only that of the first pair.
-    return !new URLSearchParams(index === 0 ? pair : `?${pair}`).has(name);
-  });
+  const others = pairs.filter((pair) => !queryParameters(pair).has(name));
   if (others.length === pairs.length) return target;
   return others.length === 0 ? target.slice(0, start) : `${target.slice(0, start)}?${others.join("&")}`;
 }

@@ -133,6 +133,13 @@ describe("the credential that authenticated a request does not reach the backend
     expect(claims?.aud).toMatch(/\/a\?x=%20&y&z==&api%5Fkex=1&\?api_key=1$/);
   });
 
+  test("a parameter of the query, and not one whose name begins with a question mark", async () => {
+    const policy = "- {name: p, authenticate: [query, anonymous]}";
+    const { seen } = await send(policy, { path: "/a?api_key=acme-key&?api_key=1" });
+    expect(seen?.url).toBe("/a??api_key=1");
+    expect(await send(policy, { path: "/a??api_key=acme-key" })).toMatchObject({ sub: "api-gateway" });
+  });
+
   test("a parameter of the query whose name is encoded", async () => {
     const { status, seen } = await send("- {name: p, authenticate: [query]}", {
       path: "/a?api%5fkey=acme-key",

@@ -56,7 +56,12 @@ function only(values: readonly string[]): Found {
 /** The parameters of the query of a target, decoded (application/x-www-form-urlencoded). */
 export function queryOf(target: string): URLSearchParams {
   const start = target.indexOf("?");
-  return new URLSearchParams(start === -1 ? "" : target.slice(start + 1));
+  return queryParameters(start === -1 ? "" : target.slice(start + 1));
+}
+
+/** The parameters of a query, or of a part of one. URLSearchParams would drop a question mark at its start, and a backend may not. */
+export function queryParameters(query: string): URLSearchParams {
+  return new URLSearchParams(query.startsWith("?") ? `&${query}` : query);
 }
 
 /** The values of a cookie (RFC 6265 §4.2.1); quotes around a value are taken off. */
