@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { apiKeyEntry } from "../support/api-keys.ts";
 import { startRawBackend } from "../support/raw-backend.ts";
-import { sendRaw, statusesOf } from "../support/raw-client.ts";
+import { exchange, sendRaw, statusesOf } from "../support/raw-client.ts";
 import { startSidecar } from "../support/sidecar.ts";
+import { startTlsSidecar } from "../support/tls-sidecar.ts";
 
 /** No test comes from the range that is believed. */
 const YAML = `
@@ -114,6 +115,44 @@ test("a proxy that is believed cannot be made to say a second thing by another s
   expect(statusesOf(answer)).toEqual([200]);
   expect(backend.received().match(/^x.remote.*$/gim)).toEqual(["X-Remote-User: carol"]);
   expect(payloadsIn(backend.received())).toMatchObject([{ sub: "carol", who: "carol" }]);
+});
+
+describe("whoever ends TLS takes out what a client says of its certificate (RFC 9440 §2.4)", () => {
+  test.each([
+    ["with no certificate asked for", "none", ""],
+    [
+      "with the certificate of the connection",
+      "optional",
+      "authenticators: {mesh: {type: clientCertificate}}\nauthenticate: [mesh, anonymous]\n",
+    ],
+    [
+      "with proxies in front that are believed",
+      "none",
+      "authenticators: {mesh: {type: clientCertificate, from: [192.0.2.0/24]}}\nauthenticate: [mesh, anonymous]\n",
+    ],
+  ] as const)("%s", async (_title, clientCertificate, yaml) => {
+    await using backend = await startRawBackend();
+    await using tls = await startTlsSidecar(backend.url, { clientCertificate, yaml });
+    const answer = await exchange(
+      await tls.connect(),
+      "GET / HTTP/1.1\r\nHost: a\r\nClient-Cert: :forged:\r\nclient_cert: :forged:\r\nClient-Cert-Chain: :forged:\r\nConnection: close\r\n\r\n",
+    );
+    expect(statusesOf(answer)).toEqual([200]);
+    expect(backend.received()).not.toContain("forged");
+  });
+
+  test("and where another ends it, what a stranger says in front of it", async () => {
+    await using backend = await startRawBackend();
+    await using sidecar = await startSidecar(backend.url, {
+      yaml: "authenticators: {mesh: {type: clientCertificate, from: [192.0.2.0/24]}}\nauthenticate: [anonymous]\n",
+    });
+    const answer = await sendRaw(
+      sidecar.port,
+      "GET / HTTP/1.1\r\nHost: a\r\nClient-Cert: :forged:\r\nClient-Cert-Chain: :forged:\r\nConnection: close\r\n\r\n",
+    );
+    expect(statusesOf(answer)).toEqual([200]);
+    expect(backend.received()).not.toContain("forged");
+  });
 });
 
 /** What each token in a recording says. */

@@ -109,6 +109,35 @@ describe("a caller without a good credential", () => {
   });
 });
 
+describe("a credential that cannot be checked now", () => {
+  const login =
+    "  login: {type: jwt, issuer: https://login.example, audience: orders, jwksUri: 'http://127.0.0.1:9/jwks'}\n";
+  const jwt = ['{"alg":"RS256"}', '{"iss":"https://login.example"}', "x"]
+    .map((part) => Buffer.from(part).toString("base64url"))
+    .join(".");
+
+  test.each([
+    ["[login]", {}],
+    ["[login, anonymous]", {}],
+    // It may have been good, whatever the others are.
+    ["[header, login]", { "x-api-key": "wrong" }],
+    ["[login, header, anonymous]", { "x-api-key": "wrong" }],
+  ])("is answered 503, and makes nobody anonymous: %s", async (authenticate, more) => {
+    const headers = { authorization: `Bearer ${jwt}`, ...more };
+    const outcome = await send(`- {name: p, authenticate: ${authenticate}}`, { headers }, login);
+    expect(outcome).toMatchObject({ status: 503, code: "ERR_AUTHENTICATION_UNAVAILABLE", seen: undefined });
+  });
+
+  test("does not matter where another one is good", async () => {
+    const headers = { authorization: `Bearer ${jwt}`, "x-api-key": "acme-key" };
+    for (const authenticate of ["[login, header]", "[header, login]"])
+      expect(await send(`- {name: p, authenticate: ${authenticate}}`, { headers }, login)).toMatchObject({
+        status: 200,
+        sub: "acme",
+      });
+  });
+});
+
 describe("the credential that authenticated a request does not reach the backend:", () => {
   test("a field, in any spelling", async () => {
     const headers = { "x-api-key": "acme-key", x_api_key: "acme-key", "x-other": "stays" };
@@ -204,6 +233,17 @@ authenticators:
     });
     expect((await fetch(sidecar.url, { headers })).status).toBe(200);
     expect(backend.requests[0]?.headers).toMatchObject(headers);
+  });
+
+  test("a header that two ranges of proxies may set, whichever of them it is from", async () => {
+    await using backend = await startBackend();
+    const edge = (from: string) =>
+      `{type: trustedHeader, header: X-Forwarded-User, from: [${from}], forwardCredential: true}`;
+    await using sidecar = await startSidecar(backend.url, {
+      yaml: `authenticators: {near: ${edge("127.0.0.1")}, far: ${edge("192.0.2.0/24")}}\nauthenticate: [far, near]\n`,
+    });
+    expect((await fetch(sidecar.url, { headers: { "x-forwarded-user": "carol" } })).status).toBe(200);
+    expect(backend.requests[0]?.headers["x-forwarded-user"]).toBe("carol");
   });
 
   test("a query, byte for byte", async () => {
