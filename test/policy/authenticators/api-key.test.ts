@@ -38,6 +38,16 @@ async function open(keys: readonly ApiKey[], options: Partial<ApiKeyOptions> = {
   return { authenticator: await openApiKey("partners", all, given, readApiKeys), clock, events };
 }
 
+test("the whole hash of a key counts, and not only its start", async () => {
+  const start = sha256Of(KEY).slice(0, 60);
+  const nearly = [`${start}0000`, `${start}ffff`].filter((digest) => digest !== sha256Of(KEY));
+  const others = nearly.map((sha256, index) => entry("", { subject: `other-${index}`, sha256 }));
+  const ask = async (keys: readonly ApiKey[]) =>
+    (await open(keys)).authenticator.authenticate(requestWith(["Authorization", `Bearer ${KEY}`]));
+  expect(await ask(others)).toEqual(UNKNOWN);
+  expect(await ask([...others, entry(KEY)])).toEqual(ACME);
+});
+
 describe("a key in a field with a scheme", () => {
   test.each([
     ["is known by its hash", `Bearer ${KEY}`, ACME],
