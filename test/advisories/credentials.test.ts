@@ -152,6 +152,33 @@ policies: [{name: orders, match: {path: "/orders/:id"}, module: {file: ${file}}}
   });
 });
 
+test("a credential that cannot be checked is told to nobody either", async () => {
+  const jwt = await login.sign();
+  await using backend = await startRawBackend();
+  const events: unknown[] = [];
+  await using sidecar = await startSidecar(backend.url, {
+    yaml: `
+authenticators:
+  keys: {type: apiKey, header: X-Api-Key, keys: [${apiKeyEntry("acme-key", "acme")}]}
+  login: {type: jwt, issuer: "${login.url}", audience: orders, algorithms: [ES256], jwksUri: "http://127.0.0.1:9/jwks"}
+authenticate: [keys, login, anonymous]
+`,
+    onPolicyEvent: (event) => events.push(event),
+  });
+  const answer = await sendRaw(
+    sidecar.port,
+    `GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Api-Key: a-wrong-key\r\nAuthorization: Bearer ${jwt}\r\n\r\n`,
+  );
+  expect(statusesOf(answer)).toEqual([503]);
+  expect(sidecar.failures).toMatchObject([{ code: "ERR_AUTHENTICATION_UNAVAILABLE" }]);
+  expect(events).toHaveLength(1);
+  const told = answer + JSON.stringify([sidecar.failures, events]);
+  for (const secret of ["a-wrong-key", ...jwt.split(".")]) expect(told).not.toContain(secret);
+  // What an operator may know of the provider is not the caller's business.
+  expect(answer).not.toContain("127.0.0.1:9");
+  expect(backend.received()).toBe("");
+});
+
 describe("a client that leaves while it is not known yet who it is", () => {
   test.each([
     ["by a FIN", "GET /left HTTP/1.1\r\nHost: a", false],

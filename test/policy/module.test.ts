@@ -5,6 +5,7 @@ import type { PolicyEvent } from "../../src/index.ts";
 import { apiKeyEntry } from "../support/api-keys.ts";
 import { startBackend } from "../support/backend.ts";
 import { temporaryFolder } from "../support/command-line.ts";
+import { sendRaw } from "../support/raw-client.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
 /** A sidecar whose only policy has this module. */
@@ -211,6 +212,18 @@ describe("what a module is told", () => {
       policy: { name: "p" },
     });
     expect(String(claims?.seen)).not.toMatch(/acme-key|forged/);
+  });
+
+  test("is every line of a field, joined", async () => {
+    await using it = await startWithModule(
+      `export default ({ request }) => ({ claims: { regions: request.headers["x-region"] } })`,
+    );
+    await sendRaw(
+      it.sidecar.port,
+      "GET /orders/42 HTTP/1.1\r\nHost: a\r\nX-Region: eu\r\nx-region: us\r\nConnection: close\r\n\r\n",
+    );
+    const jwt = it.backend.requests[0]?.headers.authorization?.replace("Bearer ", "") ?? "";
+    expect(decodeJwt(jwt).regions).toBe("eu, us");
   });
 
   test("is its own: what it changes there has no effect on another request", async () => {
