@@ -8,6 +8,7 @@ import type { JsonValue } from "../../src/issuer/claims-set.ts";
 import { startBackend } from "../support/backend.ts";
 import { createTestClock } from "../support/caller.ts";
 import { startIdentityProvider } from "../support/identity-provider.ts";
+import { sendRaw } from "../support/raw-client.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
 /** Who calls: the subject, and two claims that the policy passes on. */
@@ -168,6 +169,27 @@ describe("a token is never another caller's, however alike they are and however 
       { numRuns: 60 },
     );
   });
+});
+
+test("requests that are pipelined on one connection, slow and quick ones by turns, each get their own answer", async () => {
+  const verifiedBefore = await login.sign({ sub: "quick", tenant: "a" });
+  const head = (fields: string) => `GET / HTTP/1.1\r\nHost: a\r\n${fields}\r\n\r\n`;
+  await sendRaw(sidecar.port, head(`Connection: close\r\nAuthorization: Bearer ${verifiedBefore}`));
+  const subjects: string[] = [];
+  let bytes = "";
+  for (let round = 0; round < 5; round++) {
+    const slow = `slow-${round}`;
+    const jwt = await login.sign({ sub: slow, tenant: "a" });
+    bytes += head(`Authorization: Bearer ${jwt}`) + head(`Authorization: Bearer ${verifiedBefore}`);
+    bytes += head(`X-Remote-User: named-${round}`) + head(`Authorization: Bearer ${jwt}x`);
+    subjects.push(slow, "quick", `named-${round}`, "401");
+  }
+  const answer = await sendRaw(sidecar.port, bytes + head("X-Remote-User: last\r\nConnection: close"));
+  const answers = answer.split(/(?=HTTP\/1\.1 )/).map((one) => {
+    const [token] = /(?<=^Bearer )\S+/m.exec(one) ?? [];
+    return token === undefined ? one.slice(9, 12) : decodeJwt(token).sub;
+  });
+  expect(answers).toEqual([...subjects, "last"]);
 });
 
 test("callers with the same claims, and only they, share a token", async () => {
