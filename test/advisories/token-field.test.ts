@@ -131,7 +131,7 @@ authenticators:
   login: {type: jwt, issuer: "${login.url}", audience: orders, algorithms: [ES256], originalTokenHeader: X-Original-Token, forwardCredential: true}
   in-place: {type: apiKey, header: X-Service-Token, forwardCredential: true, ${KEYS}}
   in-second: {type: apiKey, header: X-Original-Token, forwardCredential: true, ${KEYS}}
-  edge: {type: trustedHeader, header: X-Other-Token, from: [127.0.0.1], forwardCredential: true}
+  edge: {type: trustedHeader, header: X-Other-Token, from: [127.0.0.1], claims: {token: X-Original-Token}, forwardCredential: true}
 token: {headerName: X-Service-Token, tokenPrefix: "", audience: backend}
 policies:
   - {name: open, match: {path: /open}, token: none, authenticate: [login, anonymous]}
