@@ -1,6 +1,7 @@
 import type { Config } from "../config/config.ts";
 import { keyNeedsOf } from "../config/key-needs.ts";
 import { isWildcard } from "../config/wildcard.ts";
+import { reasonOf } from "../errors.ts";
 import type { RequestFailure } from "../gateway/handle-request.ts";
 import type { KeyEvent } from "../issuer/keys/key-set.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
@@ -14,6 +15,8 @@ export async function startSidecar(config: Config): Promise<{ sidecar: Sidecar; 
     onKeyEvent: printKeyEvent,
     onPolicyEvent: printPolicyEvent,
   });
+  // A promise that the code of a policy leaves to itself must not end the sidecar.
+  if (config.policies.some(({ module }) => module)) process.on("unhandledRejection", printRejection);
   return { sidecar, running: await sidecar.start() };
 }
 
@@ -54,6 +57,12 @@ function printKeyEvent(event: KeyEvent): void {
 function printPolicyEvent({ key, kind, message }: PolicyEvent): void {
   const level = kind === "problem" ? "warning: " : "";
   console.error(`${new Date().toISOString()} ${level}${key}: ${escapeControls(message)}`);
+}
+
+function printRejection(reason: unknown): void {
+  console.error(
+    `${new Date().toISOString()} warning: a promise was rejected that nobody waits for: ${escapeControls(reasonOf(reason))}`,
+  );
 }
 
 /** What happened to the keys, in a line. */

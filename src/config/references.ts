@@ -89,6 +89,8 @@ function isTemplateFunction(fn: string): fn is TemplateFunction {
 }
 
 function readArgument(fn: TemplateFunction, argument: string): Reference | { readonly problem: string } {
+  if (argument.includes(","))
+    return { problem: `only $env(…) takes a default; a claim whose $${fn}(…) is missing is left out` };
   switch (fn) {
     case "request": {
       if ((REQUEST_FACTS as readonly string[]).includes(argument)) return { fn, argument };

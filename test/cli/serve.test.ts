@@ -253,3 +253,22 @@ describe("what cannot be started exits with 1 and says why", () => {
     });
   });
 });
+
+test("a promise that a policy's module leaves to itself does not end the sidecar", async () => {
+  using folder = temporaryFolder();
+  await using backend = await startBackend();
+  writeFileSync(
+    join(folder.path, "policy.mjs"),
+    `export default () => { Promise.reject(new Error("left\\u001b alone")); };\n`,
+  );
+  const config = join(folder.path, "sidecar.yaml");
+  writeFileSync(
+    config,
+    `listen: 127.0.0.1:0\nupstream: ${backend.url}\nissuer: {keys: {ephemeral: true}}\npolicies: [{name: p, module: ./policy.mjs}]\n`,
+  );
+  await using sidecar = await startCommand(["serve", "-c", config]);
+  for (let i = 0; i < 2; i++) expect((await fetch(sidecar.url)).status).toBe(200);
+  expect(sidecar.output().stderr).toContain(
+    "warning: a promise was rejected that nobody waits for: left\\u001b alone",
+  );
+});
