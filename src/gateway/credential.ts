@@ -48,7 +48,7 @@ export function credentialProblem(
 ): (Refusal & { readonly cause?: string }) | undefined {
   switch (authentication.kind) {
     case "missing":
-      return unauthorized("ERR_CREDENTIAL_MISSING", "this request needs a credential", authenticators);
+      return credentialMissing(authenticators);
     case "invalid":
       return unauthorized("ERR_CREDENTIAL_INVALID", authentication.reason, authenticators, authentication);
     case "unavailable":
@@ -61,6 +61,11 @@ export function credentialProblem(
     default:
       return undefined;
   }
+}
+
+/** What is answered to a caller who shows no credential where one is needed. */
+export function credentialMissing(authenticators: readonly Authenticator[]): Refusal {
+  return unauthorized("ERR_CREDENTIAL_MISSING", "this request needs a credential", authenticators);
 }
 
 /** With a challenge of each authenticator (RFC 9110 §15.5.2). */

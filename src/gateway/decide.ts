@@ -12,7 +12,13 @@ import { shortfallOf } from "../policy/require.ts";
 import type { TemplateContext } from "../policy/template.ts";
 import { type TokenOverrides, tokenRequestOf } from "../policy/token-request.ts";
 import type { User } from "../policy/user.ts";
-import { credentialProblem, forbidden, removalOf, withoutQueryParameter } from "./credential.ts";
+import {
+  credentialMissing,
+  credentialProblem,
+  forbidden,
+  removalOf,
+  withoutQueryParameter,
+} from "./credential.ts";
 import { type FieldRule, type RawFields, type RemovalReason, upstreamRequestFields } from "./fields.ts";
 import { hostOf, parseHost } from "./host.ts";
 import { moduleInputOf } from "./module-input.ts";
@@ -150,7 +156,7 @@ export function createDecider(options: DeciderOptions): Decider {
       // Require.
       if (policy.require) {
         // Whoever showed no credential may come back with one.
-        if (!user) return { ...credentialProblem(MISSING, authenticators), policy } as Refused;
+        if (!user) return { ...credentialMissing(authenticators), policy };
         const shortfall = shortfallOf(policy.require, user);
         if (shortfall) return { ...forbidden(shortfall, authenticators), policy };
       }
@@ -239,7 +245,6 @@ function whenKnown<T, U>(value: T | Promise<T>, goOn: (value: T) => U | Promise<
   return value instanceof Promise ? value.then(goOn) : goOn(value);
 }
 
-const MISSING: Authentication = { kind: "missing" };
 const AMBIGUOUS: Refused = {
   kind: "refused",
   code: "ERR_TARGET_AMBIGUOUS",

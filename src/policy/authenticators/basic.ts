@@ -1,13 +1,6 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { openWatchedFile } from "../../watched-file.ts";
-import {
-  type Authenticator,
-  type AuthenticatorEvent,
-  invalid,
-  type Outcome,
-  REALM,
-  type Surroundings,
-} from "./authenticator.ts";
+import { type Authenticator, invalid, type Outcome, REALM, type Surroundings } from "./authenticator.ts";
 import { normalized, readBasicCredentials } from "./basic-credentials.ts";
 import { type CredentialSource, findCredential, placeOf } from "./credential-source.ts";
 import { type HtpasswdEntry, readHtpasswd } from "./htpasswd.ts";
@@ -64,7 +57,7 @@ export async function openBasic(
       : await openWatchedFile({
           path: htpasswd,
           parse: usersReader(inline, htpasswd),
-          onEvent: (event) => onEvent({ authenticator: name, ...event } satisfies AuthenticatorEvent),
+          onEvent: (event) => onEvent({ authenticator: name, ...event }),
         });
   const checks = createPasswordChecks(now, verify);
   const decoyFor = decoyChooser();
