@@ -88,8 +88,12 @@ export async function openStage(config: Config, { keys, answerFor }: StageOption
     async rehearse({ method, url, fields, from, certificate }) {
       const { authority = listenAuthority, requestTarget } = partsOf(url);
       const hasHost = fields.some(([name]) => name.toLowerCase() === "host");
-      const rawFields = [...(hasHost ? [] : ["Host", authority]), ...fields.flat()];
-      const message = { httpVersion: "1.1", rawHeaders: rawFields, headers: headersOf(fields) };
+      // The parser takes the spaces around a value off (RFC 9110 §5.5).
+      const received = fields.map(
+        ([name, value]) => [name, value.replaceAll(/^[ \t]+|[ \t]+$/g, "")] as const,
+      );
+      const rawFields = [...(hasHost ? [] : ["Host", authority]), ...received.flat()];
+      const message = { httpVersion: "1.1", rawHeaders: rawFields, headers: headersOf(received) };
       answers = [];
       removedFields = [];
       const problem = formProblemOf(message);

@@ -35,17 +35,20 @@ function credentialTexts(
   rawFields: readonly string[],
   requestTarget: string,
 ): string[] {
-  if (options.type === "basic") return withoutScheme(fieldValues(rawFields, "authorization"));
+  if (options.type === "basic") return withoutScheme(fieldValues(rawFields, "authorization"), "Basic");
   if (!("source" in options)) return [];
   const { source } = options;
-  if (source.kind === "header") return withoutScheme(fieldValues(rawFields, source.name));
+  if (source.kind === "header") return withoutScheme(fieldValues(rawFields, source.name), source.scheme);
   return source.kind === "cookie"
     ? cookieValues(rawFields, source.name)
     : queryOf(requestTarget).getAll(source.name);
 }
 
-function withoutScheme(values: readonly string[]): string[] {
-  return values.flatMap((value) => [value, value.replace(/^\S+\s+/, "")]);
+/** With another scheme, or none, the whole value may be secret too; a scheme alone is not. */
+function withoutScheme(values: readonly string[], scheme: string | undefined): string[] {
+  return values
+    .flatMap((value) => [value, value.replace(/^\S+\s+/, "")])
+    .filter((text) => text.trim().toLowerCase() !== scheme?.toLowerCase());
 }
 
 /** In a URL a credential may be encoded in many ways: its parameter is told by its name. */
