@@ -3,7 +3,6 @@ import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { readApiKeys } from "../../src/config/authenticators/api-key.ts";
 import { isMistyped } from "../../src/policy/authenticators/api-key-text.ts";
-import { runCommand } from "../support/command-line.ts";
 import { runHere } from "./in-process.ts";
 
 const HINT = "(--help shows how it is used)\n";
@@ -11,7 +10,7 @@ const sha256Of = (key: string) => createHash("sha256").update(key).digest("hex")
 const create = (...arguments_: string[]) =>
   runHere(["api-key", "create", ...arguments_], { cwd: process.cwd() });
 const hashOf = (input: string, ...arguments_: string[]) =>
-  runCommand(["api-key", "hash", ...arguments_], { input });
+  runHere(["api-key", "hash", ...arguments_], { cwd: process.cwd(), input });
 
 describe("countersign api-key create", () => {
   test("prints the key alone, and beside it the entry with its hash, which a keys file takes", async () => {

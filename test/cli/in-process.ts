@@ -1,3 +1,4 @@
+import { Readable } from "node:stream";
 import { format } from "node:util";
 import { vi } from "vitest";
 import { main } from "../../src/cli/main.ts";
@@ -7,6 +8,8 @@ interface Surroundings {
   readonly cwd: string;
   /** Variables beside those of this process. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Standard input. Default: that of this process. */
+  readonly input?: string | Uint8Array;
 }
 
 /**
@@ -16,11 +19,11 @@ interface Surroundings {
  */
 export async function runHere(
   arguments_: readonly string[],
-  { cwd, env = {} }: Surroundings,
+  { cwd, env = {}, input }: Surroundings,
 ): Promise<CommandResult> {
   let stdout = "";
   let stderr = "";
-  const streams = [
+  const streams: { mockRestore(): void }[] = [
     vi.spyOn(console, "log").mockImplementation((...values: unknown[]) => {
       stdout += `${format(...values)}\n`;
     }),
@@ -37,6 +40,8 @@ export async function runHere(
       return true;
     }),
   ];
+  const stdin = Readable.from([Buffer.from(input ?? "")]) as typeof process.stdin;
+  if (input !== undefined) streams.push(vi.spyOn(process, "stdin", "get").mockReturnValue(stdin));
   const { exitCode } = process;
   const before = process.cwd();
   const errorListeners = process.stdout.listeners("error");

@@ -5,7 +5,7 @@ import { describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { readSecret } from "../../src/cli/secret-input.ts";
 import { readPasswordHash, verifyPassword } from "../../src/policy/authenticators/password-hash.ts";
-import { EXECUTABLE, runCommand } from "../support/command-line.ts";
+import { EXECUTABLE } from "../support/command-line.ts";
 import { runHere } from "./in-process.ts";
 
 const HINT = "(--help shows how it is used)\n";
@@ -16,9 +16,12 @@ async function isHashOf(line: string, password: string): Promise<boolean> {
   return "value" in reading && verifyPassword(reading.value, password);
 }
 
+const hash = (input: string | Uint8Array, ...flags: string[]) =>
+  runHere(["password", "hash", ...flags], { cwd: process.cwd(), input });
+
 describe("countersign password hash", () => {
   test("prints the hash of standard input's line, alone, and beside it the lines for the configuration", async () => {
-    const { code, stdout, stderr } = await runCommand(["password", "hash"], { input: "correct horse \n" });
+    const { code, stdout, stderr } = await hash("correct horse \n");
 
     expect(code).toBe(0);
     expect(stdout).toMatch(/^\$scrypt\$ln=14,r=8,p=5\$\S{22}\$\S{43}\n$/);
@@ -31,12 +34,12 @@ describe("countersign password hash", () => {
     ["with a line end of Windows", "pässwörd\r\n"],
     ["in another normalization form than a client sends", "pässwörd".normalize("NFD")],
   ])("takes a password %s", async (_what, input) => {
-    const { stdout } = await runCommand(["password", "hash"], { input });
+    const { stdout } = await hash(input);
     expect(await isHashOf(stdout, "pässwörd")).toBe(true);
   });
 
   test("--json prints JSON and nothing else", async () => {
-    const { stdout, stderr } = await runCommand(["password", "hash", "--json"], { input: "x" });
+    const { stdout, stderr } = await hash("x", "--json");
     expect(stderr).toBe("");
     const { passwordHash, ...others } = JSON.parse(stdout);
     expect(others).toEqual({});
@@ -51,7 +54,7 @@ describe("countersign password hash", () => {
     [Uint8Array.of(0x70, 0xe4), "the password is not in UTF-8"],
     ["x".repeat(16_385), "the password is longer than 16384 bytes"],
   ])("refuses standard input that is no password: %#", async (input, message) => {
-    expect(await runCommand(["password", "hash"], { input })).toEqual({
+    expect(await hash(input)).toEqual({
       code: 2,
       stdout: "",
       stderr: `countersign: ${message}\n${HINT}`,

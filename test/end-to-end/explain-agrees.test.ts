@@ -176,7 +176,7 @@ test("explain says of every request what becomes of it", { timeout: 60_000 }, as
         }
       },
     ),
-    { numRuns: 150 },
+    { numRuns: 100 },
   );
   // All of these were met, or the agreement says little.
   expect([...seen].sort()).toEqual(expect.arrayContaining(OUTCOMES));

@@ -13,8 +13,6 @@ interface Surroundings {
   readonly cwd?: string;
   /** Variables beside those of this process. */
   readonly env?: Readonly<Record<string, string>>;
-  /** What comes on standard input, which then ends. */
-  readonly input?: string | Uint8Array;
   /** Another copy of the executable. */
   readonly executable?: string;
 }
@@ -79,13 +77,8 @@ export async function startCommand(
 }
 
 function spawnExecutable(arguments_: readonly string[], surroundings: Surroundings): ChildProcess {
-  const { cwd, env, input, executable = EXECUTABLE } = surroundings;
-  const child = spawn(process.execPath, [executable, ...arguments_], {
-    cwd,
-    env: { ...process.env, ...env },
-  });
-  if (input !== undefined) child.stdin.end(input);
-  return child;
+  const { cwd, env, executable = EXECUTABLE } = surroundings;
+  return spawn(process.execPath, [executable, ...arguments_], { cwd, env: { ...process.env, ...env } });
 }
 
 function collect(child: ChildProcess): () => { stdout: string; stderr: string } {
