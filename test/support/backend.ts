@@ -24,7 +24,12 @@ export async function startBackend(listener?: RequestListener): Promise<TestBack
   const requests: RecordedRequest[] = [];
   const record: RequestListener = async (request, response) => {
     const chunks: Buffer[] = [];
-    for await (const chunk of request) chunks.push(chunk as Buffer);
+    try {
+      for await (const chunk of request) chunks.push(chunk as Buffer);
+    } catch {
+      // It was cut, and is no whole request.
+      return;
+    }
     const { method = "", url = "", headers, rawHeaders } = request;
     requests.push({ method, url, headers, rawHeaders, body: Buffer.concat(chunks) });
     response.end("ok");
