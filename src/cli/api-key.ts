@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import { type Command, Option } from "commander";
 import { stringify } from "yaml";
-import { instant } from "../config/values.ts";
+import { instant } from "../config/authenticators/values.ts";
 import { parseDuration } from "../duration.ts";
 import type { Claims } from "../issuer/claims-set.ts";
 import {

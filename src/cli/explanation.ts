@@ -1,6 +1,6 @@
 import type { Config } from "../config/config.ts";
 import { type ErrorCode, statusByCode } from "../errors.ts";
-import type { Passage, Refused } from "../gateway/decide.ts";
+import { MAX_TOKEN_BYTES, type Passage, type Refused } from "../gateway/decide.ts";
 import type { RemovalReason } from "../gateway/fields.ts";
 import { hostOf, parseHost } from "../gateway/host.ts";
 import { parseTarget } from "../gateway/target.ts";
@@ -130,7 +130,7 @@ export function explain(
     warnings: [
       ...(token && token.bytes > LARGE_TOKEN_BYTES
         ? [
-            `the token has ${token.bytes} bytes; many servers take no more than 8 KiB of fields in all, and over 8192 bytes it is refused`,
+            `the token has ${token.bytes} bytes; many servers take no more than 8 KiB of fields in all, and over ${MAX_TOKEN_BYTES} bytes it is refused`,
           ]
         : []),
       ...(problem === undefined

@@ -2,13 +2,14 @@ import { isIP } from "node:net";
 import { z } from "zod";
 import { type RequestErrorCode, statusByCode } from "../errors.ts";
 import { ANONYMOUS } from "./authenticators/sections.ts";
+import { fieldName } from "./authenticators/values.ts";
 import type { Config } from "./config.ts";
 import { type KeyPath, readDocument, type SourceDocument } from "./document.ts";
 import { problemsOf } from "./issues.ts";
 import { byPlace, ConfigError, formatKey, nearest, type Problem } from "./problems.ts";
 import type { Environment } from "./references.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
-import { fieldName, jsonValue, method, nonEmptyString, text, upstreamUrl } from "./values.ts";
+import { jsonValue, method, nonEmptyString, text, upstreamUrl } from "./values.ts";
 
 const ADDRESS_EXPECTED = 'expected an IP address such as "10.0.0.7"';
 const address = text(ADDRESS_EXPECTED, (value) =>

@@ -109,7 +109,7 @@ export type Decision =
 /** Decides about a request; at once where nothing has to be waited for. */
 export type Decider = (request: ReceivedRequest) => Decision | Promise<Decision>;
 
-/** Longer than most servers' limit for one field line. */
+/** A longer token is refused: most servers take no such field line. */
 export const MAX_TOKEN_BYTES = 8192;
 
 /** Creates the function that takes each request through the stages, in order, up to where it is forwarded. */

@@ -56,12 +56,13 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
     const formProblem = formProblemOf(clientRequest);
     if (formProblem) return refuse(formProblem);
 
+    const bodyFollows = hasBody(clientRequest);
     const decision = decide({
       method,
       requestTarget: url,
       httpVersion,
       rawFields: rawHeaders,
-      hasBody: hasBody(clientRequest),
+      hasBody: bodyFollows,
       requestId,
       peer: peerOf(clientRequest),
     });
@@ -79,7 +80,6 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
     // Forward, and relay the response; unless the client left, or its message broke off, while it was decided.
     function forward({ route, target, fields }: Passage) {
       if (clientResponse.destroyed || clientResponse.headersSent) return;
-      const bodyFollows = hasBody(clientRequest);
       if (bodyFollows && expectsContinue(clientRequest)) sendContinue(clientResponse);
       route.upstream.forward(
         clientRequest,

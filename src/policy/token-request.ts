@@ -3,7 +3,7 @@ import type { TokenSettings } from "./policy.ts";
 import { evaluate, type TemplateContext, type ValueTemplate } from "./template.ts";
 
 /** The subject of a caller that nobody knows. */
-export const ANONYMOUS_SUBJECT = "api-gateway";
+const ANONYMOUS_SUBJECT = "api-gateway";
 
 /** What something else than the configuration says of a token: a module of the policy. */
 export interface TokenOverrides {

@@ -181,7 +181,7 @@ describe("files that cannot be used", () => {
     );
   });
 
-  test.skipIf(process.platform === "win32")("a private key that everybody may read is refused", async () => {
+  test("a private key that everybody may read is refused", async () => {
     using folder = folderWithFiles();
     const file = join(folder.path, "tls.key");
     chmodSync(file, 0o644);

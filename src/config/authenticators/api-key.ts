@@ -5,8 +5,9 @@ import { readDocument } from "../document.ts";
 import { problemsOf } from "../issues.ts";
 import { ConfigError } from "../problems.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "../section.ts";
-import { flag, instant, nonEmptyString, sha256 } from "../values.ts";
+import { flag, nonEmptyString } from "../values.ts";
 import { checkSource, commonShape, plainClaims, sourceOf, sourceShape } from "./common.ts";
+import { instant, sha256 } from "./values.ts";
 
 const apiKey = section({
   subject: nonEmptyString.describe("The sub of whoever has the key."),

@@ -1,15 +1,8 @@
 import { z } from "zod";
 import type { CredentialSource } from "../../policy/authenticators/credential-source.ts";
 import { expectedCollection } from "../section.ts";
-import {
-  addressRange,
-  authenticationScheme,
-  cookieName,
-  fieldName,
-  flag,
-  jsonValue,
-  nonEmptyString,
-} from "../values.ts";
+import { flag, jsonValue, nonEmptyString } from "../values.ts";
+import { addressRange, authenticationScheme, cookieName, fieldName } from "./values.ts";
 
 /** What every authenticator has. */
 export const commonShape = {

@@ -3,8 +3,9 @@ import { z } from "zod";
 import type { JwtOptions } from "../../policy/authenticators/options.ts";
 import { algorithm } from "../issuer-section.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "../section.ts";
-import { fetchedUrl, headerName, nonEmptyString, skew } from "../values.ts";
+import { headerName, nonEmptyString } from "../values.ts";
 import { checkSource, commonShape, sourceOf, sourceShape } from "./common.ts";
+import { fetchedUrl, skew } from "./values.ts";
 
 const strings = (description: string) => z.array(nonEmptyString, { error: expectedCollection(description) });
 

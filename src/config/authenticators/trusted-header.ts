@@ -2,8 +2,8 @@ import { z } from "zod";
 import { canonicalFieldName } from "../../gateway/fields.ts";
 import type { TrustedHeaderOptions } from "../../policy/authenticators/options.ts";
 import { expectedCollection, section } from "../section.ts";
-import { fieldName } from "../values.ts";
 import { addressRanges, commonShape } from "./common.ts";
+import { fieldName } from "./values.ts";
 
 /** Every other spelling of it is taken out, so it must be the one that all others are taken for. */
 const believedField = fieldName.refine(

@@ -1,6 +1,7 @@
 import { SIGNING_ALGORITHMS, type SigningAlgorithm } from "../../issuer/algorithms.ts";
 import { invalid, type Outcome } from "./authenticator.ts";
 import type { JwtOptions } from "./options.ts";
+import { jsonObjectOf } from "./verification-keys.ts";
 
 /** What a token says of itself, before its signature is known to be good. */
 export interface UntrustedToken {
@@ -53,10 +54,7 @@ function isCanonical(part: string): boolean {
 function jsonObjectIn(part: string): Readonly<Record<string, unknown>> | undefined {
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(Buffer.from(part, "base64url"));
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value)
-      ? (value as Readonly<Record<string, unknown>>)
-      : undefined;
+    return jsonObjectOf(text);
   } catch {
     return undefined;
   }

@@ -10,7 +10,7 @@ export interface TokenTimes {
 }
 
 /** Whether a token is valid at a moment (RFC 7519 §4.1.4 and §4.1.5). */
-export function holdsAt({ exp, nbf }: TokenTimes, seconds: number, skewSeconds: number): boolean {
+function holdsAt({ exp, nbf }: TokenTimes, seconds: number, skewSeconds: number): boolean {
   return exp > seconds - skewSeconds && (nbf === undefined || nbf <= seconds + skewSeconds);
 }
 
