@@ -3,7 +3,8 @@ import type { Config, PolicyConfig } from "./config/config.ts";
 import { createDecider, type Decider, type DeciderOptions, type Route } from "./gateway/decide.ts";
 import { canonicalFieldName, type FieldRule } from "./gateway/fields.ts";
 import { issuerPathTest } from "./gateway/issuer-endpoints.ts";
-import { createUpstream, type Upstream, type UpstreamOptions } from "./gateway/upstream.ts";
+import { createUpstream, type Upstream } from "./gateway/upstream.ts";
+import type { UpstreamOptions } from "./gateway/upstream-options.ts";
 import type { Issuer } from "./issuer/issuer.ts";
 import type { Tokens } from "./issuer/tokens.ts";
 import { addressRangesOf } from "./policy/authenticators/address-ranges.ts";
@@ -124,16 +125,17 @@ export function deciderOf(
   });
 }
 
-/** The scheme of the listener's URLs. */
-export function schemeOf({ listen }: Pick<Config, "listen">): "http" | "https" {
-  return listen.tls ? "https" : "http";
+/** The scheme of the first listener's URLs. */
+export function schemeOf({ listen: [first] }: Pick<Config, "listen">): "http" | "https" {
+  return first.tls ? "https" : "http";
 }
 
 /** Which fields of a request only some peers may send, and which only Countersign sets. */
 function fieldRulesOf({ authenticators, policies, listen }: Config): ReadonlyMap<string, FieldRule> {
   const rules = new Map<string, FieldRule>();
   // Whoever ends TLS takes out what a client says of its certificate (RFC 9440 §2.4).
-  if (listen.tls) for (const name of CLIENT_CERTIFICATE_FIELDS) rules.set(name, () => false);
+  if (listen.some(({ tls }) => tls))
+    for (const name of CLIENT_CERTIFICATE_FIELDS) rules.set(name, () => false);
   for (const options of Object.values(authenticators))
     for (const [name, from] of believedFieldsOf(options)) {
       const isBelieved = addressRangesOf(from);

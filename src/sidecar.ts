@@ -1,4 +1,3 @@
-import type { AddressInfo } from "node:net";
 import { createAdminHandler } from "./admin/admin-endpoints.ts";
 import type { Config } from "./config/config.ts";
 import { keyNeedsOf } from "./config/key-needs.ts";
@@ -6,7 +5,8 @@ import { isWildcard } from "./config/wildcard.ts";
 import { shielded } from "./errors.ts";
 import { createRequestHandler, type RequestFailure } from "./gateway/handle-request.ts";
 import { createIssuerEndpoints } from "./gateway/issuer-endpoints.ts";
-import { createListener, formatAddress, type ListenAddress } from "./gateway/listener.ts";
+import { formatAddress, type ListenAddress, type ListenOptions } from "./gateway/listen-options.ts";
+import { createListener } from "./gateway/listener.ts";
 import { type Issuer, issuerOver } from "./issuer/issuer.ts";
 import type { IssuerKeys, KeyEvent } from "./issuer/keys/key-set.ts";
 import { openKeys } from "./issuer/keys/key-source.ts";
@@ -29,8 +29,10 @@ export interface SidecarOptions {
 
 /** A sidecar that accepts requests. */
 export interface RunningSidecar {
-  /** The URL that clients use, such as `http://127.0.0.1:8080`. */
+  /** The URL that clients use, such as `http://127.0.0.1:8080`: that of the first listener. */
   readonly url: string;
+  /** One of each listener; of a Unix socket `unix:/run/c.sock`. */
+  readonly urls: readonly string[];
   /** The URL of the operators' listener; `undefined` where there is none. */
   readonly adminUrl: string | undefined;
   readonly issuer: Issuer;
@@ -56,8 +58,8 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   const { now = Date.now, env = process.env } = options;
   const onFailure = shielded(options.onFailure ?? (() => {}));
   const onEvent = shielded(options.onKeyEvent ?? (() => {}));
-  const listener = createListener(config.timeouts, config.listen.tls);
-  const adminListener = config.admin && createListener(config.timeouts);
+  const listeners = config.listen.map((options) => createListener(options, config));
+  const adminListener = config.admin && createListener(config.admin, config);
   let keys: IssuerKeys | undefined;
   let opened: OpenedRoutes | undefined;
 
@@ -65,28 +67,34 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     keys = await openKeys(config.issuer.keys, { needs: keyNeedsOf(config), env, now, onEvent });
     opened = await openRoutes(config, { now, onEvent: shielded(options.onPolicyEvent ?? (() => {})) });
     // Which port it is, and so the issuer's default URL, is known only once it is open.
-    const { port } = await listener.listen(config.listen);
-    const listenAuthority = reachableAuthority({ ...config.listen, port });
-    const url = issuerUrlOf(config, port);
+    const addresses = [];
+    for (const listener of listeners) addresses.push(await listener.listen());
+    const [first] = addresses as [ListenAddress];
+    const listenAuthority = reachableAuthority(first);
+    const url = issuerUrlOf(config, first);
     const tokens = createTokens({ url, keys, now });
     const issuer = issuerOver(url, keys, tokens, { ...config.issuer, identity: config.identity });
     const adminUrl = await startAdmin(issuer);
     const issuerEndpoints = createIssuerEndpoints(issuer, config.issuer.basePath);
     const decide = deciderOf(config, { routes: opened.routes, issuer, tokens, listenAuthority });
-    listener.serve(createRequestHandler({ decide, issuerEndpoints, onFailure }));
-    return { url: `${schemeOf(config)}://${listenAuthority}`, adminUrl, issuer };
+    const handle = createRequestHandler({ decide, issuerEndpoints, onFailure });
+    for (const listener of listeners) listener.serve(handle);
+    const urls = addresses.map((address, index) => urlOf(config.listen[index] as ListenOptions, address));
+    return { url: urls[0] as string, urls, adminUrl, issuer };
   }
 
   async function startAdmin(issuer: Issuer): Promise<string | undefined> {
     if (!config.admin || !adminListener) return undefined;
-    const { port } = await adminListener.listen(config.admin);
-    adminListener.serve(createAdminHandler({ issuer, host: config.admin.host }));
-    return `http://${reachableAuthority({ ...config.admin, port })}`;
+    const address = await adminListener.listen();
+    adminListener.serve(
+      createAdminHandler({ issuer, host: address.kind === "tcp" ? address.host : undefined }),
+    );
+    return urlOf(config.admin, address);
   }
 
   async function close(): Promise<void> {
     const drainMilliseconds = config.timeouts.drainSeconds * 1000;
-    await Promise.all([listener.close(drainMilliseconds), adminListener?.close(drainMilliseconds)]);
+    await Promise.all([...listeners, adminListener].map((listener) => listener?.close(drainMilliseconds)));
     await opened?.close();
     await keys?.close();
   }
@@ -105,17 +113,25 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
 }
 
 /**
- * The issuer's URL: as configured, else the listener's own with `basePath`.
+ * The issuer's URL: as configured, else the first listener's own with `basePath`.
  *
- * @param port the port that is listened on, where the configuration leaves it open
+ * @param address the one that is listened on, where the configuration leaves the port open
  */
-export function issuerUrlOf({ issuer, listen }: Config, port: AddressInfo["port"] = listen.port): string {
-  return (
-    issuer.url ?? `${schemeOf({ listen })}://${reachableAuthority({ ...listen, port })}${issuer.basePath}`
-  );
+export function issuerUrlOf({ issuer, listen }: Config, address: ListenAddress = listen[0].address): string {
+  return issuer.url ?? `${schemeOf({ listen })}://${reachableAuthority(address)}${issuer.basePath}`;
 }
 
-/** Host and port of a listener. One on every address is reached, from this machine, at the loopback one. */
+/** The URL of a listener, for messages. */
+export function urlOf({ tls }: ListenOptions, address: ListenAddress): string {
+  if (address.kind !== "tcp") return formatAddress(address);
+  return `${tls ? "https" : "http"}://${reachableAuthority(address)}`;
+}
+
+/**
+ * Host and port of a listener. One on every address is reached, from this machine, at the loopback one; one that is no
+ * port has no authority of its own, and is `localhost`.
+ */
 export function reachableAuthority(address: ListenAddress): string {
+  if (address.kind !== "tcp") return "localhost";
   return formatAddress(isWildcard(address) ? { ...address, host: "127.0.0.1" } : address);
 }

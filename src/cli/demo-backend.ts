@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage } from "node:http";
 import { createRemoteJWKSet, jwtVerify } from "jose";
 import { reasonOf } from "../errors.ts";
-import type { ListenAddress } from "../gateway/listener.ts";
+import type { TcpAddress } from "../gateway/listen-options.ts";
 
 /** A field in which the demo backend looks for a token. */
 export interface TokenField {
@@ -12,7 +12,7 @@ export interface TokenField {
 
 /** What {@link startDemoBackend} needs. */
 export interface DemoBackendOptions {
-  readonly address: ListenAddress;
+  readonly address: TcpAddress;
   /** The only issuer that is trusted. */
   readonly issuer: string;
   readonly tokenFields: readonly TokenField[];

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { CountersignError, reasonOf } from "../errors.ts";
-import type { ListenAddress } from "../gateway/listener.ts";
+import type { TcpAddress } from "../gateway/listen-options.ts";
 import {
   type ConfigurationFlags,
   checkFlags,
@@ -58,7 +58,7 @@ function readDemoConfiguration(flags: ConfigurationFlags) {
 }
 
 /** The demo backend is for this machine alone. */
-function backendAddressOf({ upstream }: Config): ListenAddress {
+function backendAddressOf({ upstream }: Config): TcpAddress {
   const { hostname, port } = new URL(upstream.origin);
   const host = hostname.replace(/^\[(.*)\]$/, "$1");
   if (!/^(?:127(?:\.\d+){3}|::1|localhost)$/.test(host))
@@ -66,7 +66,7 @@ function backendAddressOf({ upstream }: Config): ListenAddress {
       "ERR_DEMO",
       `the demo backend stands at the upstream, so that must be a loopback address and not ${upstream.origin}; to use a backend of your own, run: countersign serve`,
     );
-  return { host, port: port === "" ? 80 : Number(port) };
+  return { kind: "tcp", host, port: port === "" ? 80 : Number(port) };
 }
 
 function tokenFieldsOf({ policies }: Config): TokenField[] {

@@ -173,7 +173,8 @@ async function withIssuer(
       "issuer.keys.ephemeral",
       "the key is in the memory of the running sidecar alone; use a directory, files or env to mint",
     );
-  if (configuredUrl === undefined && config.listen.port === 0) {
+  const [first] = config.listen;
+  if (configuredUrl === undefined && first.address.kind === "tcp" && first.address.port === 0) {
     const message =
       "the issuer's URL is not known before the sidecar runs; set issuer.url, or a port other than 0";
     throw new ConfigError([{ file, position: positionOf(["listen"]), key: "listen", message }]);

@@ -80,7 +80,7 @@ export async function openStage(config: Config, { keys, answerFor }: StageOption
   const url = issuerUrlOf(config);
   const tokens = createTokens({ url, keys, now });
   const issuer = issuerOver(url, keys, tokens, { ...config.issuer, identity: config.identity });
-  const listenAuthority = reachableAuthority(config.listen);
+  const listenAuthority = reachableAuthority(config.listen[0].address);
   const onFieldRemoved = (name: string, reason: RemovalReason) => removedFields.push({ name, reason });
   const decide = deciderOf(config, { routes, issuer, tokens, listenAuthority, onFieldRemoved });
 

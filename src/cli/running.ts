@@ -3,6 +3,7 @@ import { keyNeedsOf } from "../config/key-needs.ts";
 import { isWildcard } from "../config/wildcard.ts";
 import { reasonOf } from "../errors.ts";
 import type { RequestFailure } from "../gateway/handle-request.ts";
+import type { ListenOptions } from "../gateway/listen-options.ts";
 import type { KeyEvent } from "../issuer/keys/key-set.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
 import type { PolicyEvent } from "../open-routes.ts";
@@ -21,11 +22,15 @@ export async function startSidecar(config: Config): Promise<{ sidecar: Sidecar; 
 }
 
 /** Says what runs where. */
-export function describeRunning(config: Config, { url, adminUrl, issuer }: RunningSidecar): string {
+export function describeRunning(config: Config, { urls, adminUrl, issuer }: RunningSidecar): string {
   const { keys } = issuer.jwks();
   const algorithms = new Set(keyNeedsOf(config).map(({ algorithm }) => algorithm));
   return [
-    `listening on  ${url}${isWildcard(config.listen) ? " (and on every other address of this machine)" : ""}`,
+    ...urls.map((url, index) => {
+      const { address } = config.listen[index] as ListenOptions;
+      const others = isWildcard(address) ? " (and on every other address of this machine)" : "";
+      return `${index === 0 ? "listening on " : "         and "} ${url}${others}`;
+    }),
     ...[...originsOf(config)].map(
       (origin, index) => `${index === 0 ? "forwarding to" : "          and"} ${origin}`,
     ),

@@ -51,12 +51,11 @@ async function check(flags: ConfigurationFlags): Promise<Findings> {
       problems.push({ file, position, key: "issuer.keys", message: error.message });
     });
     problems.push(...(await problemsOfRoutes(config, file, positionOf)));
-    const { tls } = config.listen;
-    if (tls)
+    for (const { tls, path } of tlsListenersOf(config))
       await readTlsFiles(tls).catch((error: unknown) => {
         if (!(error instanceof TlsFileError)) throw error;
-        const path = ["listen", "tls", error.key];
-        problems.push({ file, position: positionOf(path), key: formatKey(path), message: error.message });
+        const place = [...path, "tls", error.key];
+        problems.push({ file, position: positionOf(place), key: formatKey(place), message: error.message });
       });
     const names = config.policies.map(({ name }) => name).join(", ");
     const summary = `${file} is valid; policies in order: ${names}`;
@@ -65,6 +64,14 @@ async function check(flags: ConfigurationFlags): Promise<Findings> {
     if (error instanceof ConfigError) return { problems: error.problems, warnings: [] };
     throw error;
   }
+}
+
+/** The listeners with TLS, and the way to each in the file. */
+function tlsListenersOf({ listen, admin }: ParsedConfig["config"]) {
+  const listeners = listen.map(({ tls }, index) => ({ tls, path: ["listen", index] }));
+  return [...listeners, { tls: admin?.tls, path: ["admin"] }].flatMap(({ tls, path }) =>
+    tls ? [{ tls, path: listen.length === 1 ? path.slice(0, 1) : path }] : [],
+  );
 }
 
 /** What is wrong with the files that policies use. */

@@ -1,6 +1,7 @@
-import type { ListenAddress, ListenerTimeouts, ListenOptions } from "../gateway/listener.ts";
+import type { ClientTimeouts, Limits } from "../gateway/limits.ts";
+import type { ListenOptions } from "../gateway/listen-options.ts";
 import type { Ambiguity } from "../gateway/target.ts";
-import type { UpstreamOptions } from "../gateway/upstream.ts";
+import type { UpstreamOptions } from "../gateway/upstream-options.ts";
 import type { SigningAlgorithm } from "../issuer/algorithms.ts";
 import type { Identity } from "../issuer/issuer.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
@@ -10,14 +11,23 @@ import type { Policy, TokenSettings } from "../policy/policy.ts";
 
 /** A whole configuration: checked, complete with every default, and frozen. Durations are in seconds. */
 export interface Config {
-  readonly listen: ListenOptions;
+  /** At least one. The first is the one that URLs are made from. */
+  readonly listen: readonly [ListenOptions, ...ListenOptions[]];
   /** The operators' listener; `undefined`: there is none. */
-  readonly admin: ListenAddress | undefined;
+  readonly admin: ListenOptions | undefined;
   readonly upstream: UpstreamOptions;
   /** Scheme, authority and path prefix without a slash at the end. */
   readonly publicUrl: string | undefined;
   readonly allowInPath: readonly Ambiguity[];
-  readonly timeouts: ListenerTimeouts & { readonly drainSeconds: number };
+  readonly limits: Limits;
+  readonly timeouts: ClientTimeouts & {
+    /** How long /readyz says that the sidecar stops, before it does. */
+    readonly notReadySeconds: number;
+    /** How long requests under way may take to end. */
+    readonly drainSeconds: number;
+  };
+  /** Processes that answer requests. */
+  readonly workers: number | "auto";
   readonly issuer: {
     /** `undefined`: the listener's own URL and `basePath`. */
     readonly url: string | undefined;

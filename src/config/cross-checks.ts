@@ -1,4 +1,5 @@
 import { canonicalFieldName } from "../gateway/fields.ts";
+import { formatAddress } from "../gateway/listen-options.ts";
 import { clientCertificateProblem } from "./authenticators/client-certificate.ts";
 import { ANONYMOUS } from "./authenticators/sections.ts";
 import type { Config } from "./config.ts";
@@ -46,7 +47,35 @@ export function crossProblemsOf(file: unknown): CrossProblem[] {
 }
 
 /** What is wrong between parts of a configuration that are right in themselves. */
-export function lateProblemsOf({ authenticators, policies, listen }: Config): CrossProblem[] {
+export function lateProblemsOf(config: Config): CrossProblem[] {
+  return [...aboutListeners(config), ...aboutWorkers(config), ...aboutAuthenticators(config)];
+}
+
+function aboutListeners({ listen, admin, issuer }: Config): CrossProblem[] {
+  const problems: CrossProblem[] = [];
+  if (issuer.url === undefined && listen[0].address.kind !== "tcp")
+    problems.push({
+      path: ["issuer"],
+      message: "needs the key url: the first listener has no URL at which backends could find the keys",
+    });
+  const seen = new Set<string>();
+  const all = listen.map(({ address }, index) => ({ address, path: ["listen", index] as KeyPath }));
+  for (const { address, path } of admin ? [...all, { address: admin.address, path: ["admin"] }] : all) {
+    const isAnyPort = address.kind === "tcp" && address.port === 0;
+    const name = formatAddress(address);
+    if (seen.has(name) && !isAnyPort) problems.push({ path, message: "another listener has this address" });
+    seen.add(name);
+  }
+  return problems;
+}
+
+function aboutWorkers({ workers, issuer }: Config): CrossProblem[] {
+  if (workers === 1 || issuer.keys.kind !== "ephemeral") return [];
+  const message = "cannot be used with issuer.keys.ephemeral: each process would have a key of its own";
+  return [{ path: ["workers"], message }];
+}
+
+function aboutAuthenticators({ authenticators, policies, listen }: Config): CrossProblem[] {
   const tokenFields = new Set(
     policies.flatMap(({ token }) => (token === "none" ? [] : [canonicalFieldName(token.headerName)])),
   );

@@ -1,9 +1,9 @@
 import { resolve } from "node:path";
 import { z } from "zod";
-import type { ListenOptions } from "../gateway/listener.ts";
+import type { ListenAddress, ListenOptions } from "../gateway/listen-options.ts";
 import { CLIENT_CERTIFICATE_MODES } from "../gateway/tls-files.ts";
-import { EVEN_WITH_PROBLEMS_INSIDE, section } from "./section.ts";
-import { listenAddress, nonEmptyString, word } from "./values.ts";
+import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
+import { DEFAULT_SOCKET_MODE, flag, listenAddress, nonEmptyString, socketMode, word } from "./values.ts";
 
 const tls = section({
   cert: nonEmptyString.describe(
@@ -28,45 +28,72 @@ const tls = section({
     );
 }, EVEN_WITH_PROBLEMS_INSIDE);
 
-const address = listenAddress.describe("Where to listen.");
 const ADDRESS_EXPECTED = {
   error: 'expected an address such as "127.0.0.1:8080", or a map with the key address',
 };
 
+const listener = section({
+  address: listenAddress.describe("Where to listen."),
+  mode: socketMode.describe('The permissions of a Unix socket. Default: "0660".').optional(),
+  tls: tls.describe("Serves https instead of http.").optional(),
+  http2: flag
+    .describe(
+      "Whether HTTP/2 is spoken beside HTTP/1.1: by ALPN with tls, else with prior knowledge. Default: true with tls, else false.",
+    )
+    .optional(),
+}).superRefine(({ address, mode } = {} as never, context) => {
+  if (mode !== undefined && address?.kind !== "unix")
+    context.addIssue({ code: "custom", path: ["mode"], message: "has no effect: this is no Unix socket" });
+}, EVEN_WITH_PROBLEMS_INSIDE);
+
+const oneListener = z.union([listenAddress, listener], ADDRESS_EXPECTED);
+
 /** `listen` in the file. */
 export const listenSection = z.union(
   [
-    listenAddress,
-    section({ address, tls: tls.describe("Serves https instead of http.").optional() }, ["http2"]),
+    oneListener,
+    z
+      .array(oneListener, { error: expectedCollection("a list of addresses") })
+      .min(1, "expected at least one address"),
   ],
   ADDRESS_EXPECTED,
 );
 
 /** `admin` in the file, where it is an address. */
-export const adminSection = z.union(
-  [listenAddress, section({ address }, ["tls", "http2"])],
-  ADDRESS_EXPECTED,
-);
+export const adminSection = oneListener;
 
 /**
  * What `listen` says.
  *
  * @param baseDirectory what relative paths start from
  */
-export function listenOptionsOf(
+export function listenersOf(
   listen: z.output<typeof listenSection>,
   baseDirectory: string,
-): ListenOptions {
-  if (!("address" in listen)) return listen;
-  if (!listen.tls) return listen.address;
-  const { cert, key, clientCa, clientCertificate } = listen.tls;
+): readonly [ListenOptions, ...ListenOptions[]] {
+  const [first, ...others] = [listen].flat().map((one) => listenOptionsOf(one, baseDirectory));
+  return [first as ListenOptions, ...others];
+}
+
+/** What one of `listen`, or `admin`, says. */
+export function listenOptionsOf(listen: z.output<typeof oneListener>, baseDirectory: string): ListenOptions {
+  const { address, mode, tls, http2 } = "kind" in listen ? { address: listen } : listen;
   return {
-    ...listen.address,
-    tls: {
-      cert: resolve(baseDirectory, cert),
-      key: resolve(baseDirectory, key),
-      clientCa: clientCa === undefined ? undefined : resolve(baseDirectory, clientCa),
-      clientCertificate,
+    address: placed(address, mode, baseDirectory),
+    tls: tls && {
+      cert: resolve(baseDirectory, tls.cert),
+      key: resolve(baseDirectory, tls.key),
+      clientCa: tls.clientCa === undefined ? undefined : resolve(baseDirectory, tls.clientCa),
+      clientCertificate: tls.clientCertificate,
     },
+    http2: http2 ?? tls !== undefined,
   };
+}
+
+function placed(
+  address: ListenAddress,
+  mode: number = DEFAULT_SOCKET_MODE,
+  baseDirectory: string,
+): ListenAddress {
+  return address.kind === "unix" ? { ...address, path: resolve(baseDirectory, address.path), mode } : address;
 }

@@ -1,18 +1,19 @@
 import { dirname, resolve } from "node:path";
-import type { ListenAddress } from "../gateway/listener.ts";
-import type { UpstreamOptions } from "../gateway/upstream.ts";
+import type { ListenOptions } from "../gateway/listen-options.ts";
 import { ANONYMOUS, authenticatorOptionsOf } from "./authenticators/sections.ts";
+import { clientTimeoutsOf, limitsOf } from "./client-sections.ts";
 import type { Config, PolicyConfig } from "./config.ts";
 import { type CrossProblem, crossProblemsOf, lateProblemsOf } from "./cross-checks.ts";
 import { readDocument, type SourceDocument } from "./document.ts";
 import { identityOf, keySourceOf } from "./issuer-settings.ts";
 import { problemsOf } from "./issues.ts";
-import { listenOptionsOf } from "./listen-section.ts";
+import { listenersOf, listenOptionsOf } from "./listen-section.ts";
 import { byPlace, ConfigError, formatKey, type Position, type Problem } from "./problems.ts";
 import { requirementOf } from "./require-section.ts";
-import { type PolicyUpstreamSection, type SidecarFile, sidecarSchema } from "./schema.ts";
+import { type SidecarFile, sidecarSchema } from "./schema.ts";
 import { referenceProblemsOf, takesTemplates } from "./templates.ts";
 import { createTokenCompiler } from "./token-settings.ts";
+import { upstreamOptionsOf } from "./upstream-section.ts";
 import { warningsOf } from "./warnings.ts";
 
 /** How a text becomes a configuration. */
@@ -100,7 +101,7 @@ function replaceIn(section: unknown, key: string, value: string): unknown {
 
 function configOf(file: SidecarFile, document: SourceDocument, baseDirectory: string): Config {
   const token = createTokenCompiler(file.token, file.issuer.algorithm, document.templateAt);
-  const upstream = upstreamOf(file.upstream);
+  const upstream = upstreamOptionsOf(file.upstream, baseDirectory);
   const policies = (file.policies ?? [{ name: "default", match: {} }]).map((policy, index): PolicyConfig => {
     const authenticate = policy.authenticate ?? file.authenticate ?? [ANONYMOUS];
     return {
@@ -115,21 +116,18 @@ function configOf(file: SidecarFile, document: SourceDocument, baseDirectory: st
       },
       token:
         policy.token === "none" ? "none" : token.ofPolicy(policy.token ?? {}, ["policies", index, "token"]),
-      upstream: policy.upstream ? upstreamOver(upstream, policy.upstream) : upstream,
+      upstream: policy.upstream ? upstreamOptionsOf(policy.upstream, baseDirectory, upstream) : upstream,
     };
   });
   return {
-    listen: listenOptionsOf(file.listen, baseDirectory),
-    admin: adminOf(file),
+    listen: listenersOf(file.listen, baseDirectory),
+    admin: adminOf(file, baseDirectory),
     upstream,
     publicUrl: file.publicUrl,
     allowInPath: file.allowInPath,
-    timeouts: {
-      headersSeconds: file.timeouts.headers,
-      requestSeconds: file.timeouts.request,
-      keepAliveSeconds: file.timeouts.keepAlive,
-      drainSeconds: file.timeouts.drain,
-    },
+    limits: limitsOf(file.limits),
+    timeouts: clientTimeoutsOf(file.timeouts),
+    workers: file.workers,
     issuer: {
       url: file.issuer.url,
       basePath: file.issuer.basePath,
@@ -150,36 +148,15 @@ function configOf(file: SidecarFile, document: SourceDocument, baseDirectory: st
   };
 }
 
-function upstreamOf({ url, preserveHost, connections, timeouts }: SidecarFile["upstream"]): UpstreamOptions {
-  const { connect, headers, body } = timeouts;
-  return {
-    origin: url,
-    preserveHost,
-    connections,
-    timeouts: { connectSeconds: connect, headersSeconds: headers, bodySeconds: body },
-  };
-}
+const DEFAULT_ADMIN: ListenOptions = {
+  address: { kind: "tcp", host: "127.0.0.1", port: 8081 },
+  tls: undefined,
+  http2: false,
+};
 
-/** What a policy's own upstream does not say is as the one at the top has it. */
-function upstreamOver(top: UpstreamOptions, own: PolicyUpstreamSection): UpstreamOptions {
-  return {
-    origin: own.url,
-    preserveHost: own.preserveHost ?? top.preserveHost,
-    connections: own.connections ?? top.connections,
-    timeouts: {
-      connectSeconds: own.timeouts?.connect ?? top.timeouts.connectSeconds,
-      headersSeconds: own.timeouts?.headers ?? top.timeouts.headersSeconds,
-      bodySeconds: own.timeouts?.body ?? top.timeouts.bodySeconds,
-    },
-  };
-}
-
-const DEFAULT_ADMIN: ListenAddress = { host: "127.0.0.1", port: 8081 };
-
-function adminOf({ admin, identity }: SidecarFile): ListenAddress | undefined {
+function adminOf({ admin, identity }: SidecarFile, baseDirectory: string): ListenOptions | undefined {
   if (admin === undefined) return identity && DEFAULT_ADMIN;
-  if (admin === false) return undefined;
-  return "address" in admin ? admin.address : admin;
+  return admin === false ? undefined : listenOptionsOf(admin, baseDirectory);
 }
 
 function deepFreeze<T>(value: T): T {

@@ -7,10 +7,12 @@ import { z } from "zod";
 import { AMBIGUITIES } from "../gateway/target.ts";
 import { REMEDY_BY_RESERVED_CLAIM } from "../issuer/claims-set.ts";
 import { ANONYMOUS, authenticatorsSection } from "./authenticators/sections.ts";
+import { limitsSection, timeoutsSection } from "./client-sections.ts";
 import { algorithm, identitySection, issuerSection } from "./issuer-section.ts";
 import { adminSection, listenSection } from "./listen-section.ts";
 import { requireSection } from "./require-section.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
+import { upstreamSection } from "./upstream-section.ts";
 import {
   baseUrl,
   duration,
@@ -24,69 +26,9 @@ import {
   policyName,
   timeout,
   tokenPrefix,
-  upstreamUrl,
+  wholeNumber,
   word,
 } from "./values.ts";
-
-const upstreamTimeouts = {
-  connect: timeout.describe("For a connection to be accepted."),
-  headers: timeout.describe("From the end of a request to the fields of its response."),
-  body: timeout.describe("Between two pieces of a response's body. No limit for event streams."),
-};
-const upstreamShape = {
-  url: upstreamUrl.describe("Scheme, host and port of the backend."),
-  preserveHost: flag.describe("Whether the backend sees the client's Host field."),
-  connections: z
-    .int({ error: "expected a whole number" })
-    .min(1, "expected at least 1")
-    .max(65535, "expected at most 65535")
-    .describe("How many connections to the backend are open at once, at most."),
-};
-const NOT_YET_OF_UPSTREAMS = ["http2", "tls", "healthCheck"];
-
-const upstreamSection = section(
-  {
-    url: upstreamShape.url,
-    preserveHost: upstreamShape.preserveHost.default(true),
-    connections: upstreamShape.connections.default(128),
-    timeouts: section({
-      connect: upstreamTimeouts.connect.default(5),
-      headers: upstreamTimeouts.headers.default(60),
-      body: upstreamTimeouts.body.default(300),
-    })
-      .prefault({})
-      .describe("How long the backend may take."),
-  },
-  NOT_YET_OF_UPSTREAMS,
-);
-
-const UPSTREAM_FORMS = 'expected a URL such as "http://127.0.0.1:9000", or a map with the key url';
-
-const upstream = z.union([upstreamUrl.transform((url) => upstreamSection.parse({ url })), upstreamSection], {
-  error: UPSTREAM_FORMS,
-});
-
-/** What it does not say is as the upstream at the top has it. */
-const policyUpstreamSection = section(
-  {
-    url: upstreamShape.url,
-    preserveHost: upstreamShape.preserveHost.optional(),
-    connections: upstreamShape.connections.optional(),
-    timeouts: section({
-      connect: upstreamTimeouts.connect.optional(),
-      headers: upstreamTimeouts.headers.optional(),
-      body: upstreamTimeouts.body.optional(),
-    })
-      .describe("How long the backend may take.")
-      .optional(),
-  },
-  NOT_YET_OF_UPSTREAMS,
-);
-
-const policyUpstream = z.union(
-  [upstreamUrl.transform((url) => policyUpstreamSection.parse({ url })), policyUpstreamSection],
-  { error: UPSTREAM_FORMS },
-);
 
 const authenticate = z
   .array(nonEmptyString, { error: expectedCollection("a list of authenticators") })
@@ -174,7 +116,7 @@ const policy = section({
     .union([z.literal("none"), token], { error: 'expected a map of token settings, or "none"' })
     .describe('What the token says and where it goes; "none" forwards without a token.')
     .optional(),
-  upstream: policyUpstream
+  upstream: upstreamSection
     .describe("Another backend; what it does not say is as the upstream at the top has it.")
     .optional(),
 });
@@ -195,7 +137,9 @@ const policies = z
 /** `sidecar.yaml`, whole. */
 export const sidecarSchema = section(
   {
-    listen: listenSection.default({ host: "127.0.0.1", port: 8080 }).describe("Where clients connect."),
+    listen: listenSection
+      .default({ kind: "tcp", host: "127.0.0.1", port: 8080 })
+      .describe("Where clients connect."),
     admin: z
       .union([z.literal(false), adminSection], {
         error: 'expected an address such as "127.0.0.1:8081", or false for none',
@@ -204,7 +148,7 @@ export const sidecarSchema = section(
         "Where operators and local programs connect. Default: 127.0.0.1:8081 where identity is set, else none.",
       )
       .optional(),
-    upstream: upstream.describe("The backend that requests are forwarded to."),
+    upstream: upstreamSection.describe("The backend that requests are forwarded to."),
     publicUrl: baseUrl
       .describe("What request URLs are built from. Default: the request's own scheme and host.")
       .optional(),
@@ -212,16 +156,14 @@ export const sidecarSchema = section(
       .array(word(AMBIGUITIES), { error: expectedCollection(`a list of ${AMBIGUITIES.join(", ")}`) })
       .default([])
       .describe("Kinds of ambiguous path to let through; the others are answered 400."),
-    timeouts: section({
-      headers: timeout.default(15).describe("For a client to send a request's fields."),
-      request: timeout.default(300).describe("For a client to send a whole request."),
-      keepAlive: timeout.default(75).describe("How long a client's connection stays open without a request."),
-      drain: timeout
-        .default(30)
-        .describe("How long requests under way may take to end when the sidecar stops."),
-    })
-      .prefault({})
-      .describe("How long clients may take."),
+    limits: limitsSection.prefault({}).describe("How much clients may ask for."),
+    timeouts: timeoutsSection.prefault({}).describe("How long clients may take."),
+    workers: z
+      .union([z.literal("auto"), wholeNumber(1, 256)], {
+        error: 'expected a number of processes, or "auto" for one a core',
+      })
+      .default(1)
+      .describe("How many processes answer requests."),
     issuer: issuerSection.prefault({}).describe("Who signs the tokens."),
     identity: identitySection
       .describe("ID tokens that say which deployment this is, for programs beside it.")
@@ -237,11 +179,8 @@ export const sidecarSchema = section(
       .describe("In order, the first match wins; no match is 404. Default: one that matches all.")
       .optional(),
   },
-  ["trustedProxies", "limits", "workers", "tokenEndpoint", "log"],
+  ["trustedProxies", "tokenEndpoint", "log"],
 );
-
-/** What `policies[].upstream` says. */
-export type PolicyUpstreamSection = z.output<typeof policyUpstream>;
 
 /** What {@link sidecarSchema} makes of a file. */
 export type SidecarFile = z.output<typeof sidecarSchema>;

@@ -7,7 +7,7 @@ import { isIP } from "node:net";
 import { z } from "zod";
 import { DURATION_EXPECTED, parseDuration } from "../duration.ts";
 import { canonicalFieldName } from "../gateway/fields.ts";
-import type { ListenAddress } from "../gateway/listener.ts";
+import type { ListenAddress } from "../gateway/listen-options.ts";
 import type { JsonValue } from "../issuer/claims-set.ts";
 import { compilePathPattern, type PathPattern } from "../policy/path-pattern.ts";
 import { nearest } from "./problems.ts";
@@ -79,38 +79,118 @@ export function durationUpTo(maxSeconds: number) {
   return z.union([z.number(), z.string()], { error: DURATION_EXPECTED }).transform(reader(readDuration));
 }
 
-const LISTEN_EXPECTED = 'expected an address such as "127.0.0.1:8080", "[::1]:8080" or ":8080"';
+const LISTEN_EXPECTED =
+  'expected an address such as "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/run/c.sock" or "systemd"';
 
-/** An address to listen on. */
+/** Whoever is of the group may connect. */
+export const DEFAULT_SOCKET_MODE = 0o660;
+
+/** An address to listen on; the path of a Unix socket as it is written. */
 export const listenAddress = text(LISTEN_EXPECTED, parseListenAddress);
 
-/** Reads `host:port`, `[ipv6]:port` or `:port`. */
+/** Reads `host:port`, `[ipv6]:port`, `:port`, `unix:path`, `systemd` or `systemd:name`. */
 export function parseListenAddress(value: string): Reading<ListenAddress> {
-  if (value.startsWith("unix:"))
-    return { expected: "a unix: socket is not supported yet; expected host:port" };
+  const [, path] = /^unix:(.+)$/.exec(value) ?? [];
+  if (path !== undefined) {
+    const problem = socketPathProblem(path);
+    return problem ? { expected: problem } : { value: { kind: "unix", path, mode: DEFAULT_SOCKET_MODE } };
+  }
+  const inherited = /^systemd(?::([\w.@-]+))?$/.exec(value);
+  if (inherited) return { value: { kind: "systemd", name: inherited[1] } };
   const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]*)):(\d{1,5})$/.exec(value);
   const port = Number(match?.[3]);
   if (!match || port > 65535) return { expected: LISTEN_EXPECTED };
   if (match[1] !== undefined && isIP(match[1]) !== 6) return { expected: LISTEN_EXPECTED };
-  return { value: { host: match[1] ?? (match[2] || undefined), port } };
+  return { value: { kind: "tcp", host: match[1] ?? (match[2] || undefined), port } };
 }
+
+/** The system holds the path of a socket in 108 bytes, with a zero behind it (unix(7)). */
+const MAX_SOCKET_PATH_BYTES = 107;
+
+function socketPathProblem(path: string): string | undefined {
+  if (path.startsWith("//")) return 'expected a path such as "unix:/run/c.sock", with one slash';
+  if (path.includes("\0")) return "expected a path without NUL";
+  return Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES
+    ? `expected a path of at most ${MAX_SOCKET_PATH_BYTES} bytes`
+    : undefined;
+}
+
+/** The permissions of a socket file. */
+export const socketMode = text('expected permissions such as "0660", in quotes', (value) =>
+  /^0?[0-7]{3}$/.test(value)
+    ? { value: Number.parseInt(value, 8) }
+    : { expected: 'expected permissions such as "0660"' },
+);
 
 const UPSTREAM_EXPECTED = 'expected a URL such as "http://127.0.0.1:9000"';
 
-/** The origin that requests are forwarded to. */
+/** Where a backend is: an origin, and for a Unix socket the path of it, as it is written. */
+export interface UpstreamUrl {
+  readonly origin: string;
+  readonly socketPath: string | undefined;
+}
+
+/** Where requests are forwarded to. */
 export const upstreamUrl = text(UPSTREAM_EXPECTED, parseUpstreamUrl);
 
-/** Reads the origin of an upstream. */
-export function parseUpstreamUrl(value: string): Reading<string> {
-  if (/^(?:https|unix):/.test(value))
-    return { expected: "https: and unix: upstreams are not supported yet; expected an http:// URL" };
+/** Reads the origin of an upstream, or `unix:path`. */
+export function parseUpstreamUrl(value: string): Reading<UpstreamUrl> {
+  const [, socketPath] = /^unix:(.+)$/.exec(value) ?? [];
+  if (socketPath !== undefined) {
+    const problem = socketPathProblem(socketPath);
+    return problem ? { expected: problem } : { value: { origin: "http://localhost", socketPath } };
+  }
   const url = httpUrl(value);
-  if (url?.protocol !== "http:") return { expected: UPSTREAM_EXPECTED };
+  if (!url) return { expected: UPSTREAM_EXPECTED };
   if (url.pathname !== "/" || url.search || url.hash)
     return { expected: "expected a URL without a path: a request keeps the path that the client sent" };
   if (url.username || url.password) return { expected: "expected a URL without a user name or password" };
   if (url.port === "0") return { expected: "expected a port from 1 to 65535" };
-  return { value: url.origin };
+  return { value: { origin: url.origin, socketPath: undefined } };
+}
+
+/** A path that can be asked for, with a query or without. */
+export const originFormPath = text('expected a path such as "/healthz"', (value) =>
+  /^\/[\x21-\x22\x24-\x7e]*$/.test(value) && !value.startsWith("//")
+    ? { value }
+    : { expected: 'expected a path such as "/healthz"' },
+);
+
+/** A whole number between two others. */
+export function wholeNumber(min: number, max: number) {
+  return z
+    .int({ error: "expected a whole number" })
+    .min(min, `expected at least ${min}`)
+    .max(max, `expected at most ${max}`);
+}
+
+const SIZE_EXPECTED = 'expected a number of bytes, or a size such as "16KiB"';
+const BYTES_BY_UNIT = new Map([
+  ["b", 1],
+  ["kb", 1000],
+  ["mb", 1000 ** 2],
+  ["gb", 1000 ** 3],
+  ["kib", 1024],
+  ["mib", 1024 ** 2],
+  ["gib", 1024 ** 3],
+]);
+
+/** A size, as whole bytes. */
+export function size(minBytes: number, maxBytes: number) {
+  const readSize = (value: number | string): Reading<number> => {
+    const bytes = parseSize(value);
+    if (bytes === undefined || !Number.isSafeInteger(bytes) || bytes < 0) return { expected: SIZE_EXPECTED };
+    if (bytes < minBytes) return { expected: `expected at least ${minBytes} bytes` };
+    return bytes > maxBytes ? { expected: `expected at most ${maxBytes} bytes` } : { value: bytes };
+  };
+  return z.union([z.number(), z.string()], { error: SIZE_EXPECTED }).transform(reader(readSize));
+}
+
+function parseSize(value: number | string): number | undefined {
+  if (typeof value === "number") return value;
+  const [, number, unit = "b"] = /^(\d+(?:\.\d+)?)\s*([A-Za-z]+)?$/.exec(value) ?? [];
+  const bytes = BYTES_BY_UNIT.get(unit.toLowerCase());
+  return number === undefined || bytes === undefined ? undefined : Number(number) * bytes;
 }
 
 const BASE_URL_EXPECTED = 'expected a URL such as "https://api.example.com"';

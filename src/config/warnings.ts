@@ -1,5 +1,5 @@
 import { canonicalFieldName } from "../gateway/fields.ts";
-import type { ListenAddress } from "../gateway/listener.ts";
+import type { ListenAddress } from "../gateway/listen-options.ts";
 import { pendingSecondsOf, retiringSecondsOf } from "../issuer/keys/ring.ts";
 import { parseRange } from "../policy/authenticators/address-ranges.ts";
 import type { AuthenticatorOptions } from "../policy/authenticators/options.ts";
@@ -27,6 +27,7 @@ export function warningsOf(config: Config, file: SidecarFile): Warning[] {
     ...aboutKeys(config),
     ...aboutReuse(file),
     ...aboutAdmin(config),
+    ...aboutUpstreams(file),
     ...aboutIssuerUrl(config),
     ...aboutPolicies(config),
     ...aboutAuthenticators(config),
@@ -82,19 +83,37 @@ function aboutReuse({ token, policies = [] }: SidecarFile): Warning[] {
 }
 
 function aboutAdmin({ admin, identity }: Config): Warning[] {
-  if (!admin || !identity || isLoopback(admin)) return [];
+  if (!admin || !identity || isLocal(admin.address)) return [];
   const message =
     "the admin listener can be reached from other machines, and whoever reaches it gets ID tokens of this deployment; listen on 127.0.0.1 unless a firewall is in front";
   return [{ path: ["admin"], message }];
 }
 
-function isLoopback({ host }: ListenAddress): boolean {
+function isLocal(address: ListenAddress): boolean {
+  return address.kind === "unix" || (address.kind === "tcp" && isLoopback(address.host));
+}
+
+function isLoopback(host: string | undefined): boolean {
   return host !== undefined && (host === "localhost" || host === "::1" || host.startsWith("127."));
+}
+
+function aboutUpstreams({ upstream, policies = [] }: SidecarFile): Warning[] {
+  const message = "whoever is between here and the backend can read every token and change every answer";
+  const ofPolicies = policies.map((policy, index) => ({
+    path: ["policies", index, "upstream"],
+    tls: policy.upstream?.tls,
+  }));
+  return [{ path: ["upstream"], tls: upstream.tls }, ...ofPolicies].flatMap(({ path, tls }) =>
+    tls?.dangerouslySkipVerification
+      ? [{ path: [...path, "tls", "dangerouslySkipVerification"], message }]
+      : [],
+  );
 }
 
 function aboutIssuerUrl({ issuer: { url, basePath }, listen }: Config): Warning[] {
   if (url === undefined) {
-    if (!isWildcard(listen)) return [];
+    const [first] = listen;
+    if (!isWildcard(first.address)) return [];
     const message =
       "the sidecar listens on every address and issuer.url is not set, so tokens name 127.0.0.1 as their issuer; set issuer.url to a URL that the backend can reach";
     return [{ path: ["listen"], message }];
@@ -159,7 +178,7 @@ function aboutTrust(options: AuthenticatorOptions, path: KeyPath): Warning[] {
   if (options.type === "jwt" && options.keys.kind !== "file") {
     const key = options.keys.kind === "jwksUri" ? "jwksUri" : "issuer";
     const url = new URL(options.keys.kind === "jwksUri" ? options.keys.url : options.issuer);
-    if (url.protocol === "https:" || isLoopback({ host: url.hostname, port: 0 })) return [];
+    if (url.protocol === "https:" || isLoopback(url.hostname)) return [];
     const message =
       "the keys are fetched over http, so whoever is on the way can put others in their place; use https";
     return [{ path: [...path, key], message }];

@@ -1,6 +1,6 @@
-import type { ListenAddress } from "../gateway/listener.ts";
+import type { ListenAddress } from "../gateway/listen-options.ts";
 
 /** Whether an address is every address of the machine: no host, or any spelling of `0.0.0.0` or `::`. */
-export function isWildcard({ host }: ListenAddress): boolean {
-  return host === undefined || /^[0:.]+$/.test(host);
+export function isWildcard(address: ListenAddress): boolean {
+  return address.kind === "tcp" && (address.host === undefined || /^[0:.]+$/.test(address.host));
 }

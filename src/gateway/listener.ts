@@ -4,43 +4,22 @@ import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { CountersignError, reasonOf } from "../errors.ts";
 import { ClientConnections } from "./connections.ts";
+import type { ClientSettings } from "./limits.ts";
+import { formatAddress, type ListenAddress, type ListenOptions } from "./listen-options.ts";
 import type { RequestProblem } from "./problem.ts";
 import { Handshakes, secureContextOf, tlsServerOptions } from "./tls.ts";
-import { readTlsFiles, type TlsOptions } from "./tls-files.ts";
-
-/** Where to listen. */
-export interface ListenAddress {
-  /** A name or IP address without brackets; `undefined` is every address of the machine. */
-  readonly host: string | undefined;
-  /** 0 takes any free port. */
-  readonly port: number;
-}
-
-/** Where to listen, and how clients speak there. */
-export interface ListenOptions extends ListenAddress {
-  /** `undefined`: without TLS. */
-  readonly tls?: TlsOptions | undefined;
-}
-
-/** How long a client may take. In seconds. */
-export interface ListenerTimeouts {
-  /** For the request's fields, and before them for the TLS handshake. */
-  readonly headersSeconds: number;
-  /** For the whole request. */
-  readonly requestSeconds: number;
-  /** How long a connection stays open without a request. */
-  readonly keepAliveSeconds: number;
-}
+import { readTlsFiles } from "./tls-files.ts";
 
 /** The clients' side of the sidecar. */
 export interface Listener {
   /**
    * Opens the address; with TLS its files are read first.
    *
+   * @returns the address, with the port that was taken where any was asked for
    * @throws {ListenError} ERR_LISTEN when the address cannot be used
    * @throws {TlsFileError} ERR_LISTEN when a file of `tls` cannot be used
    */
-  listen(address: ListenAddress): Promise<AddressInfo>;
+  listen(): Promise<ListenAddress>;
   /** Gives every request to `handle` from now on. */
   serve(handle: (clientRequest: IncomingMessage, clientResponse: ServerResponse) => void): void;
   /**
@@ -71,23 +50,13 @@ const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {
   ENOTFOUND: "the host name is not known",
 };
 
-/** An address as it stands in a URL: IPv6 in brackets, and no host as `*`. */
-export function formatAddress({ host, port }: ListenAddress): string {
-  if (host === undefined) return `*:${port}`;
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
 /** The limit of all field lines together. Node.js answers 431 above it. */
 const MAX_FIELD_BYTES = 16 * 1024;
 
-/**
- * Creates an HTTP/1.1 listener that does not listen yet.
- *
- * @param tls `undefined`: plain HTTP
- */
+/** Creates an HTTP/1.1 listener that does not listen yet. */
 export function createListener(
-  { headersSeconds, requestSeconds, keepAliveSeconds }: ListenerTimeouts,
-  tls?: TlsOptions,
+  { address, tls }: ListenOptions,
+  { timeouts: { headersSeconds, requestSeconds, keepAliveSeconds } }: ClientSettings,
 ): Listener {
   const connections = new ClientConnections();
   const upgrades = new WeakSet<IncomingMessage>();
@@ -123,15 +92,15 @@ export function createListener(
   server.on("connect", (_request, socket) => connections.refuse(socket as Socket, NO_TUNNEL));
 
   return {
-    async listen({ host, port }) {
+    async listen() {
       if (tls) tlsServer?.setSecureContext(secureContextOf(await readTlsFiles(tls)));
-      server.listen(host === undefined ? { port } : { host, port });
+      server.listen(address);
       try {
         await once(server, "listening");
       } catch (cause) {
-        throw new ListenError({ host, port }, cause as NodeJS.ErrnoException);
+        throw new ListenError(address, cause as NodeJS.ErrnoException);
       }
-      return server.address() as AddressInfo;
+      return address.kind === "tcp" ? { ...address, port: (server.address() as AddressInfo).port } : address;
     },
 
     serve(handle) {

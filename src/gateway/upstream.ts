@@ -5,22 +5,7 @@ import { announceEnd, endResponse } from "./client-response.ts";
 import { clientResponseFields, type RawFields } from "./fields.ts";
 import { hasUnreadBody, isChunkedAlone, RequestBody } from "./message-body.ts";
 import type { RequestProblem } from "./problem.ts";
-
-/** Where requests go, and how long that may take. Durations are in seconds. */
-export interface UpstreamOptions {
-  /** Scheme, host and port, such as `http://127.0.0.1:9000`. */
-  readonly origin: string;
-  readonly preserveHost: boolean;
-  /** How many connections are open at once, at most. */
-  readonly connections: number;
-  readonly timeouts: {
-    readonly connectSeconds: number;
-    /** From the end of the request to the response's fields. */
-    readonly headersSeconds: number;
-    /** Between two pieces of a response's body. */
-    readonly bodySeconds: number;
-  };
-}
+import type { UpstreamOptions } from "./upstream-options.ts";
 
 /** A request that is ready to be sent on. */
 export interface UpstreamRequest {

@@ -16,9 +16,9 @@ function parse(tls: string) {
 
 describe("listen.tls", () => {
   test("names files that start from the folder of the file, and asks clients for nothing", () => {
-    expect(parse(`{${FILES}}`).listen).toEqual({
-      host: "127.0.0.1",
-      port: 8443,
+    expect(parse(`{${FILES}}`).listen[0]).toEqual({
+      address: { kind: "tcp", host: "127.0.0.1", port: 8443 },
+      http2: true,
       tls: {
         cert: "/etc/countersign/tls.crt",
         key: "/etc/countersign/tls.key",
@@ -29,7 +29,7 @@ describe("listen.tls", () => {
   });
 
   test.each(["optional", "required"] as const)("can ask clients for a certificate: %s", (mode) => {
-    const { tls } = parse(`{${FILES}, clientCa: /ca.crt, clientCertificate: ${mode}}`).listen;
+    const { tls } = parse(`{${FILES}, clientCa: /ca.crt, clientCertificate: ${mode}}`).listen[0];
     expect(tls).toMatchObject({ clientCa: "/ca.crt", clientCertificate: mode });
   });
 
@@ -75,20 +75,24 @@ describe("listen.tls", () => {
 });
 
 describe("an authenticator for client certificates", () => {
-  const listen = { host: "127.0.0.1", port: 0 };
-  const { tls } = parse(`{${FILES}}`).listen as { tls: TlsOptions };
+  const [listener] = parse(`{${FILES}}`).listen;
+  const { tls } = listener as { tls: TlsOptions };
   const NOT_ASKED =
     "no client is asked for a certificate; set listen.tls.clientCertificate to optional or required, or name with from the proxies whose Client-Cert field is believed";
 
   test("needs a listener that asks for them", () => {
-    expect(clientCertificateProblem({}, listen)).toBe(NOT_ASKED);
-    expect(clientCertificateProblem({}, { ...listen, tls })).toBe(NOT_ASKED);
+    expect(clientCertificateProblem({}, [{ ...listener, tls: undefined }])).toBe(NOT_ASKED);
+    expect(clientCertificateProblem({}, [listener])).toBe(NOT_ASKED);
     for (const clientCertificate of ["optional", "required"] as const)
-      expect(clientCertificateProblem({}, { ...listen, tls: { ...tls, clientCertificate } })).toBeUndefined();
+      expect(
+        clientCertificateProblem({}, [{ ...listener, tls: { ...tls, clientCertificate } }]),
+      ).toBeUndefined();
   });
 
   test("needs none for those of a proxy in front", () => {
-    expect(clientCertificateProblem({ from: ["10.0.0.0/8"] }, listen)).toBeUndefined();
+    expect(
+      clientCertificateProblem({ from: ["10.0.0.0/8"] }, [{ ...listener, tls: undefined }]),
+    ).toBeUndefined();
   });
 });
 

@@ -2,10 +2,10 @@ import { connect } from "node:net";
 import { describe, expect, test } from "vitest";
 import { createRequestHandler } from "../../src/gateway/handle-request.ts";
 import { createIssuerEndpoints } from "../../src/gateway/issuer-endpoints.ts";
-import { createListener } from "../../src/gateway/listener.ts";
 import type { Tokens } from "../../src/issuer/tokens.ts";
 import { deciderOf, openRoutes } from "../../src/open-routes.ts";
 import { startBackend } from "../support/backend.ts";
+import { createTestListener, portOf } from "../support/listener.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
 /** A sidecar whose tokens are made by `tokenFor`. */
@@ -13,9 +13,9 @@ async function startWithTokens(upstreamUrl: string, tokenFor: Tokens["tokenFor"]
   await using sidecar = await startSidecar(upstreamUrl);
   const { config, issuer } = sidecar;
   const { routes, close } = await openRoutes(config, { now: Date.now, onEvent: () => {} });
-  const listener = createListener(config.timeouts);
+  const listener = createTestListener();
   const causes: string[] = [];
-  const { port } = await listener.listen({ host: "127.0.0.1", port: 0 });
+  const port = portOf(await listener.listen());
   const handle = createRequestHandler({
     decide: deciderOf(config, { routes, issuer, tokens: { tokenFor }, listenAuthority: "127.0.0.1" }),
     issuerEndpoints: createIssuerEndpoints(issuer, config.issuer.basePath),

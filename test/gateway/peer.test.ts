@@ -5,15 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
 import { expect, onTestFinished, test } from "vitest";
-import { createListener } from "../../src/gateway/listener.ts";
 import { peerOf } from "../../src/gateway/peer.ts";
 import { openClientCertificate } from "../../src/policy/authenticators/client-certificate.ts";
 import type { Peer } from "../../src/policy/caller-request.ts";
 import { createCa, issueForServer, writeTlsFiles } from "../support/certificates.ts";
+import { createTestListener, portOf } from "../support/listener.ts";
 import { sendRaw } from "../support/raw-client.ts";
 import { get } from "../support/tls-sidecar.ts";
-
-const TIMEOUTS = { headersSeconds: 15, requestSeconds: 300, keepAliveSeconds: 75 };
 
 /** A TLS listener that asks for a certificate and takes any, and the peers of its requests. */
 async function startListener() {
@@ -23,7 +21,7 @@ async function startListener() {
   const [cert = "", key = "", clientCa = ""] = ["tls.crt", "tls.key", "ca.crt"].map((name) =>
     join(folder, name),
   );
-  const listener = createListener(TIMEOUTS, { cert, key, clientCa, clientCertificate: "optional" });
+  const listener = createTestListener({ tls: { cert, key, clientCa, clientCertificate: "optional" } });
   const peers: Peer[] = [];
   const resumed: boolean[] = [];
   listener.serve((clientRequest, clientResponse) => {
@@ -31,7 +29,7 @@ async function startListener() {
     resumed.push((clientRequest.socket as TLSSocket).isSessionReused());
     clientResponse.end();
   });
-  const { port } = await listener.listen({ host: "127.0.0.1", port: 0 });
+  const port = portOf(await listener.listen());
   onTestFinished(() => listener.close(0));
   return { ca, peers, resumed, url: `https://127.0.0.1:${port}` };
 }
@@ -114,27 +112,27 @@ test("a connection that is resumed has the certificate of the one before", async
 });
 
 test("an IPv4 client of a listener on every address has an IPv4 address, and over plain HTTP no certificate", async () => {
-  const listener = createListener(TIMEOUTS);
+  const listener = createTestListener({ address: { kind: "tcp", host: undefined, port: 0 } });
   const peers: Peer[] = [];
   listener.serve((clientRequest, clientResponse) => {
     peers.push(peerOf(clientRequest));
     clientResponse.end();
   });
-  const { port } = await listener.listen({ host: undefined, port: 0 });
+  const port = portOf(await listener.listen());
   onTestFinished(() => listener.close(0));
   await sendRaw(port, "GET / HTTP/1.0\r\n\r\n");
   expect(peers.map((peer) => [peer.address, peer.certificate()])).toEqual([["127.0.0.1", undefined]]);
 });
 
 test("a peer that has gone has the address unknown", async () => {
-  const listener = createListener(TIMEOUTS);
+  const listener = createTestListener();
   const { promise: asked, resolve } = Promise.withResolvers<string>();
   listener.serve(async (clientRequest) => {
     clientRequest.socket.destroy();
     await once(clientRequest.socket, "close");
     resolve(peerOf(clientRequest).address);
   });
-  const { port } = await listener.listen({ host: "127.0.0.1", port: 0 });
+  const port = portOf(await listener.listen());
   onTestFinished(() => listener.close(0));
   await sendRaw(port, "GET / HTTP/1.0\r\n\r\n");
   expect(await asked).toBe("unknown");

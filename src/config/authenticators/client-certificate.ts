@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { ListenOptions } from "../../gateway/listener.ts";
+import type { ListenOptions } from "../../gateway/listen-options.ts";
 import { CERTIFICATE_NAMES, type ClientCertificateOptions } from "../../policy/authenticators/options.ts";
 import { section } from "../section.ts";
 import { word } from "../values.ts";
@@ -37,8 +37,9 @@ export function clientCertificateOptionsOf(
  */
 export function clientCertificateProblem(
   section: { readonly from?: readonly string[] | undefined },
-  listen: ListenOptions,
+  listen: readonly ListenOptions[],
 ): string | undefined {
-  if (section.from || (listen.tls && listen.tls.clientCertificate !== "none")) return undefined;
+  const isAsked = listen.some(({ tls }) => tls && tls.clientCertificate !== "none");
+  if (section.from || isAsked) return undefined;
   return "no client is asked for a certificate; set listen.tls.clientCertificate to optional or required, or name with from the proxies whose Client-Cert field is believed";
 }

@@ -1,0 +1,127 @@
+import { resolve } from "node:path";
+import { z } from "zod";
+import type { UpstreamOptions } from "../gateway/upstream-options.ts";
+import { EVEN_WITH_PROBLEMS_INSIDE, section } from "./section.ts";
+import { flag, nonEmptyString, originFormPath, timeout, upstreamUrl, wholeNumber } from "./values.ts";
+
+const timeouts = {
+  connect: timeout.describe("For a connection to be accepted. Default: 5."),
+  headers: timeout.describe("From the end of a request to the fields of its response. Default: 60."),
+  body: timeout.describe(
+    "Between two pieces of a response's body. No limit for event streams. Default: 300.",
+  ),
+  pending: timeout.describe("For a connection to be free. Default: 10."),
+};
+
+const tls = section({
+  ca: nonEmptyString
+    .describe("A PEM file with the CAs that the backend's certificate is trusted for. Default: public ones.")
+    .optional(),
+  cert: nonEmptyString.describe("A PEM file with the certificate that the backend is shown.").optional(),
+  key: nonEmptyString.describe("A PEM file with the private key of that certificate.").optional(),
+  serverName: nonEmptyString
+    .describe("The name that the backend's certificate must have. Default: the host of the URL.")
+    .optional(),
+  dangerouslySkipVerification: flag
+    .default(false)
+    .describe("Takes any certificate: whoever is on the way can read and change everything."),
+}).superRefine(({ cert, key, ca, dangerouslySkipVerification } = {} as never, context) => {
+  const refuse = (path: string, message: string) =>
+    context.addIssue({ code: "custom", path: [path], message });
+  if (cert !== undefined && key === undefined) refuse("cert", "needs the key key: its private key");
+  if (key !== undefined && cert === undefined) refuse("key", "needs the key cert: its certificate");
+  if (ca !== undefined && dangerouslySkipVerification === true)
+    refuse("ca", "has no effect: dangerouslySkipVerification takes any certificate");
+}, EVEN_WITH_PROBLEMS_INSIDE);
+
+const healthCheck = section({
+  path: originFormPath.describe("What is asked for with GET; an answer from 200 to 399 is healthy."),
+  interval: timeout.default(10).describe("Between two checks."),
+  timeout: timeout.default(2).describe("For an answer."),
+});
+
+const shape = {
+  url: upstreamUrl.describe("Scheme, host and port of the backend, or unix: and the path of its socket."),
+  preserveHost: flag.describe("Whether the backend sees the client's Host field. Default: true.").optional(),
+  http2: flag
+    .describe("Speaks HTTP/2: by ALPN over https, else with prior knowledge. Default: false.")
+    .optional(),
+  tls: tls.describe("How the backend is known, and known to it.").optional(),
+  connections: wholeNumber(1, 65_535)
+    .describe("How many connections to the backend are open at once, at most. Default: 128.")
+    .optional(),
+  pending: wholeNumber(0, 1_000_000)
+    .describe("How many requests wait for a connection at once, at most. Default: 1024.")
+    .optional(),
+  timeouts: section({
+    connect: timeouts.connect.optional(),
+    headers: timeouts.headers.optional(),
+    body: timeouts.body.optional(),
+    pending: timeouts.pending.optional(),
+  })
+    .describe("How long the backend may take.")
+    .optional(),
+  healthCheck: healthCheck.describe("Asks the backend how it is, for /readyz.").optional(),
+};
+
+const map = section(shape).superRefine(({ url, tls } = {} as never, context) => {
+  if (tls !== undefined && url !== undefined && !url.origin?.startsWith("https:"))
+    context.addIssue({ code: "custom", path: ["tls"], message: "has no effect: the URL is not https" });
+}, EVEN_WITH_PROBLEMS_INSIDE);
+
+/** `upstream` in the file, at the top or in a policy. */
+export const upstreamSection = z.union([upstreamUrl.transform((url): UpstreamSection => ({ url })), map], {
+  error: 'expected a URL such as "http://127.0.0.1:9000", or a map with the key url',
+});
+
+/** What `upstream` says. */
+export type UpstreamSection = z.output<typeof map>;
+
+const DEFAULTS: Pick<UpstreamOptions, "preserveHost" | "connections" | "pending" | "timeouts"> = {
+  preserveHost: true,
+  connections: 128,
+  pending: 1024,
+  timeouts: { connectSeconds: 5, headersSeconds: 60, bodySeconds: 300, pendingSeconds: 10 },
+};
+
+/**
+ * An upstream, complete.
+ *
+ * @param defaults what it does not say: the upstream at the top, for that of a policy. How a backend is spoken to
+ *   (`http2`, `tls`, `healthCheck`) is never another's.
+ * @param baseDirectory what relative paths start from
+ */
+export function upstreamOptionsOf(
+  { url, preserveHost, http2 = false, tls, connections, pending, timeouts, healthCheck }: UpstreamSection,
+  baseDirectory: string,
+  defaults: typeof DEFAULTS = DEFAULTS,
+): UpstreamOptions {
+  const { ca, cert, key } = tls ?? {};
+  const file = (path: string | undefined) => (path === undefined ? undefined : resolve(baseDirectory, path));
+  return {
+    origin: url.origin,
+    socketPath: file(url.socketPath),
+    preserveHost: preserveHost ?? defaults.preserveHost,
+    http2,
+    tls: {
+      ca: file(ca),
+      cert: file(cert),
+      key: file(key),
+      serverName: tls?.serverName,
+      skipVerification: tls?.dangerouslySkipVerification ?? false,
+    },
+    connections: connections ?? defaults.connections,
+    pending: pending ?? defaults.pending,
+    timeouts: {
+      connectSeconds: timeouts?.connect ?? defaults.timeouts.connectSeconds,
+      headersSeconds: timeouts?.headers ?? defaults.timeouts.headersSeconds,
+      bodySeconds: timeouts?.body ?? defaults.timeouts.bodySeconds,
+      pendingSeconds: timeouts?.pending ?? defaults.timeouts.pendingSeconds,
+    },
+    healthCheck: healthCheck && {
+      path: healthCheck.path,
+      intervalSeconds: healthCheck.interval,
+      timeoutSeconds: healthCheck.timeout,
+    },
+  };
+}
