@@ -1,6 +1,7 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { isIP } from "node:net";
+import type { ClientRequest, ClientResponse } from "../gateway/client-message.ts";
 import { hostOf, parseHost } from "../gateway/host.ts";
+import { receivedFieldsOf } from "../gateway/http2-message.ts";
 import { answerProblem, type RequestProblem } from "../gateway/problem.ts";
 import { formProblemOf } from "../gateway/request-form.ts";
 import type { Issuer } from "../issuer/issuer.ts";
@@ -14,7 +15,7 @@ export interface AdminOptions {
 }
 
 /** Answers one request of the operators' listener, in whatever way; it never throws. */
-export type AdminHandler = (clientRequest: IncomingMessage, clientResponse: ServerResponse) => void;
+export type AdminHandler = (clientRequest: ClientRequest, clientResponse: ClientResponse) => void;
 
 /** Creates the function that answers every request of the operators' listener. */
 export function createAdminHandler({ issuer, host }: AdminOptions): AdminHandler {
@@ -23,7 +24,9 @@ export function createAdminHandler({ issuer, host }: AdminOptions): AdminHandler
 
     const formProblem = formProblemOf(clientRequest);
     if (formProblem) return refuse(formProblem);
-    const parsedHost = parseHost(clientRequest.rawHeaders, clientRequest.httpVersion, undefined);
+    const rawFields = receivedFieldsOf(clientRequest);
+    if (!Array.isArray(rawFields)) return refuse(rawFields);
+    const parsedHost = parseHost(rawFields, clientRequest.httpVersion, undefined);
     if (parsedHost.kind === "refused") return refuse(parsedHost);
     if (!isLocalName(hostOf(parsedHost.authority), host))
       return refuse({

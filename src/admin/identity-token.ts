@@ -1,5 +1,6 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { CountersignError, statusByCode } from "../errors.ts";
+import type { ClientRequest, ClientResponse } from "../gateway/client-message.ts";
+import { beginResponse, isGone, writePiece } from "../gateway/client-response.ts";
 import { canonicalFieldName } from "../gateway/fields.ts";
 import { answerProblem, type RequestProblem } from "../gateway/problem.ts";
 import type { Issuer } from "../issuer/issuer.ts";
@@ -12,8 +13,8 @@ import type { Issuer } from "../issuer/issuer.ts";
  */
 export async function answerIdentityToken(
   issuer: Issuer,
-  clientRequest: IncomingMessage,
-  clientResponse: ServerResponse,
+  clientRequest: ClientRequest,
+  clientResponse: ClientResponse,
   query: URLSearchParams,
 ): Promise<void> {
   const problem = guard(clientRequest) ?? checkQuery(query);
@@ -24,19 +25,20 @@ export async function answerIdentityToken(
   } catch (error) {
     return answerProblem(clientResponse, problemOf(error), undefined);
   }
-  if (clientResponse.destroyed || clientResponse.headersSent) return;
+  if (isGone(clientResponse) || clientResponse.headersSent) return;
   const asJson = query.get("format") === "json";
   const body = asJson ? `${JSON.stringify({ id_token: token, expires_at: expiryOf(token) })}\n` : token;
-  clientResponse.writeHead(200, {
+  beginResponse(clientResponse, 200, {
     "content-type": asJson ? "application/json" : "text/plain; charset=utf-8",
     "content-length": Buffer.byteLength(body),
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
   });
-  clientResponse.end(body);
+  writePiece(clientResponse, body);
+  clientResponse.end();
 }
 
-function guard({ headers }: IncomingMessage): RequestProblem | undefined {
+function guard({ headers }: ClientRequest): RequestProblem | undefined {
   const forwarded = Object.keys(headers).find((name) =>
     /^(?:x-forwarded-.*|x-real-ip|forwarded|via)$/.test(canonicalFieldName(name)),
   );

@@ -38,6 +38,8 @@ export interface ReceivedRequest {
   readonly hasBody: boolean;
   readonly requestId: string;
   readonly peer: Peer;
+  /** Whether it came on a connection above the limit: only the issuer's documents are served there. */
+  readonly isBeyondLimit?: boolean;
 }
 
 /** A policy, with what has been opened for it. */
@@ -132,6 +134,7 @@ export function createDecider(options: DeciderOptions): Decider {
 
     // The issuer's own documents.
     if (isIssuerPath(decodedPath) || isIssuerPath(lenientPath)) return { kind: "issuer", path: decodedPath };
+    if (request.isBeyondLimit) return OVERLOADED;
 
     // Match a policy.
     const matched = match({ method, host, path: decodedPath });
@@ -245,6 +248,12 @@ function whenKnown<T, U>(value: T | Promise<T>, goOn: (value: T) => U | Promise<
   return value instanceof Promise ? value.then(goOn) : goOn(value);
 }
 
+const OVERLOADED: Refused = {
+  kind: "refused",
+  code: "ERR_OVERLOADED",
+  detail: "too many clients are connected",
+  fields: { "retry-after": "1" },
+};
 const AMBIGUOUS: Refused = {
   kind: "refused",
   code: "ERR_TARGET_AMBIGUOUS",

@@ -1,7 +1,9 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { reasonOf } from "../errors.ts";
-import { sendContinue } from "./client-response.ts";
+import type { ClientRequest, ClientResponse } from "./client-message.ts";
+import { isGone, sendContinue } from "./client-response.ts";
+import type { ConnectionLimit } from "./connection-limit.ts";
 import type { Decider, Decision, Passage } from "./decide.ts";
+import { receivedFieldsOf } from "./http2-message.ts";
 import type { IssuerEndpoints } from "./issuer-endpoints.ts";
 import { hasBody } from "./message-body.ts";
 import { peerOf } from "./peer.ts";
@@ -14,6 +16,7 @@ export interface RequestPathOptions {
   /** Takes it through the stages up to where it is forwarded. */
   readonly decide: Decider;
   readonly issuerEndpoints: IssuerEndpoints;
+  readonly connectionLimit: ConnectionLimit;
   /** Told of each request that failed for a reason that the operator should know. */
   readonly onFailure: (failure: RequestFailure) => void;
 }
@@ -26,11 +29,11 @@ export interface RequestFailure extends RequestProblem {
 }
 
 /** Answers one request, in whatever way; it never throws. */
-export type RequestHandler = (clientRequest: IncomingMessage, clientResponse: ServerResponse) => void;
+export type RequestHandler = (clientRequest: ClientRequest, clientResponse: ClientResponse) => void;
 
 /** Creates the function that answers each request: it is decided about, then forwarded or refused. */
 export function createRequestHandler(options: RequestPathOptions): RequestHandler {
-  const { decide, issuerEndpoints, onFailure } = options;
+  const { decide, issuerEndpoints, connectionLimit, onFailure } = options;
 
   return (clientRequest, clientResponse) => {
     const requestId = requestIdOf(clientRequest.headers["x-request-id"]);
@@ -48,23 +51,26 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
     }
   };
 
-  function handleRequest(clientRequest: IncomingMessage, clientResponse: ServerResponse, answers: Answers) {
+  function handleRequest(clientRequest: ClientRequest, clientResponse: ClientResponse, answers: Answers) {
     const { requestId, refuse, fail, failInside } = answers;
-    const { rawHeaders, method = "", url = "", httpVersion } = clientRequest;
+    const { method = "", url = "", httpVersion } = clientRequest;
 
     // A form that Node.js lets through.
     const formProblem = formProblemOf(clientRequest);
     if (formProblem) return refuse(formProblem);
+    const rawFields = receivedFieldsOf(clientRequest);
+    if (!Array.isArray(rawFields)) return refuse(rawFields);
 
     const bodyFollows = hasBody(clientRequest);
     const decision = decide({
       method,
       requestTarget: url,
       httpVersion,
-      rawFields: rawHeaders,
+      rawFields,
       hasBody: bodyFollows,
       requestId,
       peer: peerOf(clientRequest),
+      isBeyondLimit: connectionLimit.isBeyond(clientRequest),
     });
     if (decision instanceof Promise) decision.then(carryOut).catch(failInside);
     else carryOut(decision);
@@ -79,7 +85,7 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
 
     // Forward, and relay the response; unless the client left, or its message broke off, while it was decided.
     function forward({ route, target, fields }: Passage) {
-      if (clientResponse.destroyed || clientResponse.headersSent) return;
+      if (isGone(clientResponse) || clientResponse.headersSent) return;
       if (bodyFollows && expectsContinue(clientRequest)) sendContinue(clientResponse);
       route.upstream.forward(
         clientRequest,
@@ -103,6 +109,6 @@ interface Answers {
 }
 
 /** An HTTP/1.0 client knows no interim responses (RFC 9110 §10.1.1). */
-function expectsContinue({ headers, httpVersion }: IncomingMessage): boolean {
-  return headers.expect?.toLowerCase() === "100-continue" && httpVersion === "1.1";
+function expectsContinue({ headers, httpVersion }: ClientRequest): boolean {
+  return headers.expect?.toLowerCase() === "100-continue" && httpVersion !== "1.0";
 }

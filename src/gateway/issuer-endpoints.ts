@@ -1,13 +1,14 @@
 import { createHash } from "node:crypto";
-import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Issuer, JwkSet } from "../issuer/issuer.ts";
+import type { ClientRequest, ClientResponse } from "./client-message.ts";
+import { beginResponse, writePiece } from "./client-response.ts";
 import { answerProblem } from "./problem.ts";
 
 /** Answers requests for the issuer's own documents. */
 export interface IssuerEndpoints {
   answer(
-    clientRequest: IncomingMessage,
-    clientResponse: ServerResponse,
+    clientRequest: ClientRequest,
+    clientResponse: ClientResponse,
     decodedPath: string,
     requestId: string,
   ): void;
@@ -65,15 +66,17 @@ export function createIssuerEndpoints(issuer: Issuer, basePath: string): IssuerE
         "access-control-allow-origin": "*",
       };
       if (matchesEtag(clientRequest.headers["if-none-match"], document.etag)) {
-        clientResponse.writeHead(304, fields).end();
+        beginResponse(clientResponse, 304, fields);
+        clientResponse.end();
         return;
       }
-      clientResponse.writeHead(200, {
+      beginResponse(clientResponse, 200, {
         ...fields,
         "content-type": "application/json",
         "content-length": Buffer.byteLength(document.body),
       });
-      clientResponse.end(method === "HEAD" ? undefined : document.body);
+      if (method !== "HEAD") writePiece(clientResponse, document.body);
+      clientResponse.end();
     },
   };
 }
@@ -94,7 +97,7 @@ function documentOf(value: object): IssuerDocument {
   return { body, etag: `"${createHash("sha256").update(body).digest("base64url")}"` };
 }
 
-function queryOf({ url = "" }: IncomingMessage): URLSearchParams {
+function queryOf({ url = "" }: ClientRequest): URLSearchParams {
   const start = url.indexOf("?");
   return new URLSearchParams(start === -1 ? "" : url.slice(start + 1));
 }
@@ -106,8 +109,8 @@ function jwksDocument(jwks: JwkSet, algorithms: readonly string[]): IssuerDocume
 }
 
 /** A browser asks first where the page sends `If-None-Match` or another field of its own (Fetch §3.2). */
-function answerPreflight(clientResponse: ServerResponse): void {
-  clientResponse.writeHead(204, {
+function answerPreflight(clientResponse: ClientResponse): void {
+  beginResponse(clientResponse, 204, {
     allow: ALLOWED_METHODS,
     "access-control-allow-origin": "*",
     "access-control-allow-methods": ALLOWED_METHODS,

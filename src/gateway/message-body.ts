@@ -1,10 +1,18 @@
 import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
+import type { ClientRequest } from "./client-message.ts";
+import { isHttp2Request } from "./http2-message.ts";
 
-/** Whether the request has a body: Content-Length above zero, or Transfer-Encoding (RFC 9112 §6.3). */
-export function hasBody({ headers }: Pick<IncomingMessage, "headers">): boolean {
-  if (headers["transfer-encoding"] !== undefined) return true;
+/**
+ * Whether the request has a body: Content-Length above zero, or Transfer-Encoding (RFC 9112 §6.3). In HTTP/2 the last
+ * frame says that it is the last, and a body needs no length (RFC 9113 §8.1).
+ */
+export function hasBody(clientRequest: ClientRequest | Pick<IncomingMessage, "headers">): boolean {
+  const { headers } = clientRequest;
   const length = headers["content-length"];
+  if (isHttp2Request(clientRequest))
+    return !clientRequest.stream.endAfterHeaders && (length === undefined || !/^0+$/.test(length));
+  if (headers["transfer-encoding"] !== undefined) return true;
   return length !== undefined && !/^0+$/.test(length);
 }
 
@@ -32,7 +40,7 @@ export function isChunkedAlone(transferEncoding: string | string[]): boolean {
 }
 
 /** Whether a part of the request's body is still to come: a connection that is not read to there cannot be used again. */
-export function hasUnreadBody(clientRequest: IncomingMessage): boolean {
+export function hasUnreadBody(clientRequest: ClientRequest): boolean {
   return !clientRequest.complete && hasBody(clientRequest);
 }
 
@@ -41,9 +49,9 @@ export function hasUnreadBody(clientRequest: IncomingMessage): boolean {
  * and leaves the client's connection open all the same, so that an answer can still be sent there.
  */
 export class RequestBody extends Readable {
-  readonly #clientRequest: IncomingMessage;
+  readonly #clientRequest: ClientRequest;
 
-  constructor(clientRequest: IncomingMessage) {
+  constructor(clientRequest: ClientRequest) {
     super();
     this.#clientRequest = clientRequest;
     // undici stops listening when it is done with a request, and an error that nobody hears ends the process.
@@ -51,13 +59,25 @@ export class RequestBody extends Readable {
     clientRequest.on("data", (chunk: Buffer) => {
       if (!this.destroyed && !this.push(chunk)) clientRequest.pause();
     });
-    clientRequest.on("end", () => this.push(null));
     // A client that goes away in the middle: the upstream must not take what came for the whole.
     clientRequest.on("error", (error) => this.destroy(error));
+    if (isHttp2Request(clientRequest)) {
+      const { stream } = clientRequest;
+      // A stream that was reset ends like one that was sent whole.
+      clientRequest.on("aborted", () => this.destroy(new StreamReset()));
+      clientRequest.on("end", () => (stream.closed ? this.destroy(new StreamReset()) : this.push(null)));
+    } else clientRequest.on("end", () => this.push(null));
     clientRequest.pause();
   }
 
   override _read(): void {
     this.#clientRequest.resume();
+  }
+}
+
+/** Why a request of HTTP/2 is not whole. */
+class StreamReset extends Error {
+  constructor() {
+    super("the client reset its stream");
   }
 }

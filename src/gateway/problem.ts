@@ -1,6 +1,7 @@
-import { type ServerResponse, STATUS_CODES } from "node:http";
+import { STATUS_CODES } from "node:http";
 import { type RequestErrorCode, statusByCode } from "../errors.ts";
-import { announceEnd, endResponse } from "./client-response.ts";
+import type { ClientResponse } from "./client-message.ts";
+import { announceEnd, beginResponse, endResponse, isGone, writePiece } from "./client-response.ts";
 import { hasUnreadBody } from "./message-body.ts";
 
 /** Why a request was not forwarded, or its response not relayed. */
@@ -24,6 +25,11 @@ function bodyOf({ code, detail }: RequestProblem, requestId: string | undefined)
 /** Statuses of a request whose very form was wrong: what follows on its connection is not to be trusted. */
 const CLOSING_STATUSES: ReadonlySet<number> = new Set([400, 431, 505]);
 
+/** Whether the connection closes behind this answer: also where it is one too many. */
+function endsConnection({ code }: RequestProblem): boolean {
+  return CLOSING_STATUSES.has(statusByCode[code]) || code === "ERR_OVERLOADED";
+}
+
 /**
  * Answers with a problem. The connection closes after it where the request's form was wrong, or its body has not been
  * read to the end.
@@ -31,22 +37,21 @@ const CLOSING_STATUSES: ReadonlySet<number> = new Set([400, 431, 505]);
  * @param requestId `undefined` where the request was not read that far
  */
 export function answerProblem(
-  clientResponse: ServerResponse,
+  clientResponse: ClientResponse,
   problem: RequestProblem,
   requestId: string | undefined,
 ): void {
-  if (clientResponse.destroyed || clientResponse.headersSent) return;
+  if (isGone(clientResponse) || clientResponse.headersSent) return;
   const body = bodyOf(problem, requestId);
   const status = statusByCode[problem.code];
-  if (CLOSING_STATUSES.has(status) || hasUnreadBody(clientResponse.req)) announceEnd(clientResponse);
-  // The reason phrase is given, because a relayed one that could not be sent may be set already.
-  clientResponse.writeHead(status, STATUS_CODES[status], {
+  if (endsConnection(problem) || hasUnreadBody(clientResponse.req)) announceEnd(clientResponse);
+  beginResponse(clientResponse, status, {
     "content-type": "application/problem+json",
     "content-length": Buffer.byteLength(body),
     "cache-control": "no-store",
     ...problem.fields,
   });
-  clientResponse.write(body);
+  writePiece(clientResponse, body);
   endResponse(clientResponse);
 }
 

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from "node:http";
+import { isHttp2Request } from "./http2-message.ts";
 import { framingProblemOf } from "./message-body.ts";
 import type { RequestProblem } from "./problem.ts";
 
@@ -10,8 +11,8 @@ export function formProblemOf(
   clientRequest: Pick<IncomingMessage, "httpVersion" | "rawHeaders" | "headers">,
 ): RequestProblem | undefined {
   const { httpVersion, rawHeaders } = clientRequest;
-  if (httpVersion !== "1.1" && httpVersion !== "1.0")
-    return { code: "ERR_HTTP_VERSION", detail: "this port speaks HTTP/1.1 and HTTP/1.0" };
+  if (httpVersion !== "1.1" && httpVersion !== "1.0" && !isHttp2Request(clientRequest))
+    return { code: "ERR_HTTP_VERSION", detail: "the request line may say HTTP/1.1 or HTTP/1.0" };
   if (rawHeaders.length > MAX_FIELD_LINES * 2)
     return { code: "ERR_FIELDS_TOO_LARGE", detail: `more than ${MAX_FIELD_LINES} field lines` };
   const detail = framingProblemOf(clientRequest);

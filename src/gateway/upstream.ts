@@ -1,8 +1,11 @@
-import { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
+import { type IncomingHttpHeaders, STATUS_CODES } from "node:http";
+import { constants } from "node:http2";
 import { TLSSocket } from "node:tls";
 import { type Dispatcher, Pool } from "undici";
-import { announceEnd, endResponse } from "./client-response.ts";
+import type { ClientRequest, ClientResponse } from "./client-message.ts";
+import { announceEnd, endResponse, writePiece } from "./client-response.ts";
 import { clientResponseFields, type RawFields } from "./fields.ts";
+import { isHttp2Response } from "./http2-message.ts";
 import { hasUnreadBody, isChunkedAlone, RequestBody } from "./message-body.ts";
 import type { RequestProblem } from "./problem.ts";
 import type { UpstreamOptions } from "./upstream-options.ts";
@@ -32,8 +35,8 @@ export interface Upstream {
    * the client's connection is destroyed where a part of the response had been relayed.
    */
   forward(
-    clientRequest: IncomingMessage,
-    clientResponse: ServerResponse,
+    clientRequest: ClientRequest,
+    clientResponse: ClientResponse,
     upstreamRequest: UpstreamRequest,
     onFailure: (failure: UpstreamFailure) => void,
   ): void;
@@ -73,16 +76,16 @@ export function createUpstream({ origin, connections, timeouts }: UpstreamOption
 
 /** Carries one response from the upstream to the client, at the client's speed. */
 class ResponseRelay implements Dispatcher.DispatchHandler {
-  readonly #clientRequest: IncomingMessage;
-  readonly #clientResponse: ServerResponse;
+  readonly #clientRequest: ClientRequest;
+  readonly #clientResponse: ClientResponse;
   readonly #onFailure: (failure: UpstreamFailure) => void;
   #controller: Dispatcher.DispatchController | undefined;
   #clientIsGone = false;
   #isComplete = false;
 
   constructor(
-    clientRequest: IncomingMessage,
-    clientResponse: ServerResponse,
+    clientRequest: ClientRequest,
+    clientResponse: ClientResponse,
     onFailure: (failure: UpstreamFailure) => void,
   ) {
     this.#clientRequest = clientRequest;
@@ -122,11 +125,12 @@ class ResponseRelay implements Dispatcher.DispatchHandler {
     const fields = clientResponseFields(statusCode, controller.rawHeaders as Buffer[]);
     // An answer before the end of the upload: nobody will read the rest, so the connection cannot be used again.
     if (hasUnreadBody(this.#clientRequest)) announceEnd(this.#clientResponse);
-    this.#clientResponse.writeHead(statusCode, reasonPhraseOf(statusCode, statusMessage), fields);
+    if (isHttp2Response(this.#clientResponse)) this.#clientResponse.writeHead(statusCode, fields as never);
+    else this.#clientResponse.writeHead(statusCode, reasonPhraseOf(statusCode, statusMessage), fields);
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (!this.#clientResponse.write(chunk)) controller.pause();
+    if (!writePiece(this.#clientResponse, chunk)) controller.pause();
   }
 
   onResponseEnd(): void {
@@ -148,6 +152,8 @@ class ResponseRelay implements Dispatcher.DispatchHandler {
     const { httpVersion, socket } = this.#clientRequest;
     // TLS cannot be reset, and says by the missing close_notify that it was cut (RFC 8446 §6.1).
     if (httpVersion === "1.0" && !(socket instanceof TLSSocket)) socket.resetAndDestroy();
+    else if (isHttp2Response(this.#clientResponse))
+      this.#clientResponse.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
     else this.#clientResponse.destroy();
   }
 }

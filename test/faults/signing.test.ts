@@ -1,5 +1,6 @@
 import { connect } from "node:net";
 import { describe, expect, test } from "vitest";
+import { ConnectionLimit } from "../../src/gateway/connection-limit.ts";
 import { createRequestHandler } from "../../src/gateway/handle-request.ts";
 import { createIssuerEndpoints } from "../../src/gateway/issuer-endpoints.ts";
 import type { Tokens } from "../../src/issuer/tokens.ts";
@@ -17,6 +18,7 @@ async function startWithTokens(upstreamUrl: string, tokenFor: Tokens["tokenFor"]
   const causes: string[] = [];
   const port = portOf(await listener.listen());
   const handle = createRequestHandler({
+    connectionLimit: new ConnectionLimit(10),
     decide: deciderOf(config, { routes, issuer, tokens: { tokenFor }, listenAuthority: "127.0.0.1" }),
     issuerEndpoints: createIssuerEndpoints(issuer, config.issuer.basePath),
     onFailure: ({ cause }) => causes.push(cause),
