@@ -5,7 +5,7 @@ export { ConfigError, type Position, type Problem } from "./config/problems.ts";
 export { type CreateIssuerOptions, createIssuer } from "./create-issuer.ts";
 export { CountersignError, type ErrorCode } from "./errors.ts";
 export type { RequestFailure } from "./gateway/handle-request.ts";
-export { ListenError } from "./gateway/listener.ts";
+export { ListenError } from "./gateway/listen-error.ts";
 export { TlsFileError } from "./gateway/tls-files.ts";
 export type { SigningAlgorithm } from "./issuer/algorithms.ts";
 export type { Claims, JsonValue } from "./issuer/claims-set.ts";
@@ -23,4 +23,10 @@ export {
   type PolicyModuleResult,
 } from "./policy/module.ts";
 export type { User } from "./policy/user.ts";
-export { createSidecar, type RunningSidecar, type Sidecar, type SidecarOptions } from "./sidecar.ts";
+export {
+  createSidecar,
+  type ListenerEvent,
+  type RunningSidecar,
+  type Sidecar,
+  type SidecarOptions,
+} from "./sidecar.ts";

@@ -3,10 +3,12 @@ import type { Config } from "./config/config.ts";
 import { keyNeedsOf } from "./config/key-needs.ts";
 import { isWildcard } from "./config/wildcard.ts";
 import { shielded } from "./errors.ts";
+import { ConnectionLimit } from "./gateway/connection-limit.ts";
 import { createRequestHandler, type RequestFailure } from "./gateway/handle-request.ts";
 import { createIssuerEndpoints } from "./gateway/issuer-endpoints.ts";
 import { formatAddress, type ListenAddress, type ListenOptions } from "./gateway/listen-options.ts";
 import { createListener } from "./gateway/listener.ts";
+import type { TlsEvent } from "./gateway/tls-reload.ts";
 import { type Issuer, issuerOver } from "./issuer/issuer.ts";
 import type { IssuerKeys, KeyEvent } from "./issuer/keys/key-set.ts";
 import { openKeys } from "./issuer/keys/key-source.ts";
@@ -25,6 +27,14 @@ export interface SidecarOptions {
   readonly onKeyEvent?: (event: KeyEvent) => void;
   /** Told of what becomes of the files and the identity providers that policies use. */
   readonly onPolicyEvent?: (event: PolicyEvent) => void;
+  /** Told of what becomes of the certificates of listeners. */
+  readonly onListenerEvent?: (event: ListenerEvent) => void;
+}
+
+/** Something that happened to what a listener reads again and again. */
+export interface ListenerEvent extends TlsEvent {
+  /** Its key in the configuration, such as `listen[0].tls`. */
+  readonly key: string;
 }
 
 /** A sidecar that accepts requests. */
@@ -58,8 +68,19 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   const { now = Date.now, env = process.env } = options;
   const onFailure = shielded(options.onFailure ?? (() => {}));
   const onEvent = shielded(options.onKeyEvent ?? (() => {}));
-  const listeners = config.listen.map((options) => createListener(options, config));
-  const adminListener = config.admin && createListener(config.admin, config);
+  const onListenerEvent = shielded(options.onListenerEvent ?? (() => {}));
+  const connectionLimit = new ConnectionLimit(config.limits.connections);
+  const listeners = config.listen.map((options, index) =>
+    createListener(options, config, {
+      connectionLimit,
+      onTlsEvent: (event) => onListenerEvent({ key: `listen[${index}].tls`, ...event }),
+    }),
+  );
+  const adminListener =
+    config.admin &&
+    createListener(config.admin, config, {
+      onTlsEvent: (event) => onListenerEvent({ key: "admin.tls", ...event }),
+    });
   let keys: IssuerKeys | undefined;
   let opened: OpenedRoutes | undefined;
 
@@ -77,7 +98,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     const adminUrl = await startAdmin(issuer);
     const issuerEndpoints = createIssuerEndpoints(issuer, config.issuer.basePath);
     const decide = deciderOf(config, { routes: opened.routes, issuer, tokens, listenAuthority });
-    const handle = createRequestHandler({ decide, issuerEndpoints, onFailure });
+    const handle = createRequestHandler({ decide, issuerEndpoints, connectionLimit, onFailure });
     for (const listener of listeners) listener.serve(handle);
     const urls = addresses.map((address, index) => urlOf(config.listen[index] as ListenOptions, address));
     return { url: urls[0] as string, urls, adminUrl, issuer };

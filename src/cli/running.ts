@@ -7,14 +7,15 @@ import type { ListenOptions } from "../gateway/listen-options.ts";
 import type { KeyEvent } from "../issuer/keys/key-set.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
 import type { PolicyEvent } from "../open-routes.ts";
-import { createSidecar, type RunningSidecar, type Sidecar } from "../sidecar.ts";
+import { createSidecar, type ListenerEvent, type RunningSidecar, type Sidecar } from "../sidecar.ts";
 
 /** Starts a sidecar that tells of failed requests, and of its keys, on standard error. */
 export async function startSidecar(config: Config): Promise<{ sidecar: Sidecar; running: RunningSidecar }> {
   const sidecar = createSidecar(config, {
     onFailure: printFailure,
     onKeyEvent: printKeyEvent,
-    onPolicyEvent: printPolicyEvent,
+    onPolicyEvent: printEvent,
+    onListenerEvent: printEvent,
   });
   // A promise that the code of a policy leaves to itself must not end the sidecar.
   if (config.policies.some(({ module }) => module)) process.on("unhandledRejection", printRejection);
@@ -59,7 +60,7 @@ function printKeyEvent(event: KeyEvent): void {
   console.error(`${new Date().toISOString()} ${describeKeyEvent(event)}`);
 }
 
-function printPolicyEvent({ key, kind, message }: PolicyEvent): void {
+function printEvent({ key, kind, message }: PolicyEvent | ListenerEvent): void {
   const level = kind === "problem" ? "warning: " : "";
   console.error(`${new Date().toISOString()} ${level}${key}: ${escapeControls(message)}`);
 }

@@ -3,13 +3,12 @@ import type { Socket } from "node:net";
 import { announceEnd, isLingering, LINGER_MILLISECONDS } from "./client-response.ts";
 import { answerProblem, type RequestProblem, rawProblem } from "./problem.ts";
 
-/** A client's connection may have this many requests under way at once; Node.js itself would take them without end. */
-const MAX_PIPELINED_REQUESTS = 100;
-
 /** What is under way on one connection. */
 interface ConnectionState {
   /** Responses that are owed, in the order of their requests. */
   readonly unfinished: Set<ServerResponse>;
+  /** What had been read of the connection when its last response was sent. */
+  bytesAtRest: number;
   /** No further request is handled. */
   isEnding: boolean;
   /** What came last could not be read. */
@@ -22,11 +21,30 @@ interface ConnectionState {
  */
 export class ClientConnections {
   readonly #states = new Map<Socket, ConnectionState>();
+  /** Requests that one connection may have under way at once; Node.js itself would take them without end. */
+  readonly #maxPipelined: number;
   #isDraining = false;
+  #lastRequestAt = 0;
+
+  constructor(maxPipelined: number) {
+    this.#maxPipelined = maxPipelined;
+  }
+
+  /** When the last connection or request came, once the connections are being ended. In milliseconds. */
+  get lastRequestAt(): number {
+    return this.#lastRequestAt;
+  }
+
+  /** Whether a response is owed on any connection. */
+  get isBusy(): boolean {
+    for (const { unfinished } of this.#states.values()) if (unfinished.size > 0) return true;
+    return false;
+  }
 
   /** Begins to watch a connection; to be called once for each. */
   add(socket: Socket): void {
-    this.#states.set(socket, { unfinished: new Set(), isEnding: false, isRefused: false });
+    this.#states.set(socket, { unfinished: new Set(), bytesAtRest: 0, isEnding: false, isRefused: false });
+    if (this.#isDraining) this.#lastRequestAt = Date.now();
     socket.once("close", () => this.#states.delete(socket));
     // Node.js stops listening when it lets a connection go, as for CONNECT, and an error that nobody hears ends the process.
     socket.on("error", () => {});
@@ -36,7 +54,7 @@ export class ClientConnections {
   accept(clientRequest: IncomingMessage, clientResponse: ServerResponse): boolean {
     const { socket } = clientRequest;
     const state = this.#states.get(socket);
-    if (!state || state.unfinished.size >= MAX_PIPELINED_REQUESTS) {
+    if (!state || state.unfinished.size >= this.#maxPipelined) {
       socket.destroy();
       return false;
     }
@@ -45,11 +63,15 @@ export class ClientConnections {
     state.unfinished.add(clientResponse);
     clientResponse.once("close", () => {
       state.unfinished.delete(clientResponse);
+      state.bytesAtRest = socket.bytesRead;
       // Also between the end of that response and the end of the connection.
       if (endsConnection(clientResponse)) state.isEnding = true;
     });
     if (state.isEnding) clientRequest.resume();
-    else if (this.#isDraining) announceEnd(clientResponse);
+    else if (this.#isDraining) {
+      this.#lastRequestAt = Date.now();
+      announceEnd(clientResponse);
+    }
     return !state.isEnding;
   }
 
@@ -84,10 +106,23 @@ export class ClientConnections {
   /** Every connection closes after the last response that is owed on it. */
   endAll(): void {
     this.#isDraining = true;
+    this.#lastRequestAt = Date.now();
     for (const { unfinished } of this.#states.values()) {
       const last = [...unfinished].at(-1);
       if (last) announceEnd(last);
     }
+  }
+
+  /** Ends the connections on which nothing is under way: no response is owed, and nothing of a request has come. */
+  endIdle(): void {
+    for (const [socket, { unfinished, bytesAtRest, isEnding }] of this.#states)
+      if (unfinished.size === 0 && !isEnding && socket.bytesRead === bytesAtRest) endWith(socket, "");
+  }
+
+  /** Lets a connection go that no longer speaks HTTP/1; whoever takes it knows of it. */
+  handOver(socket: Socket): void {
+    const state = this.#states.get(socket);
+    if (state) state.isEnding = true;
   }
 
   /** Destroys every connection, also those that the HTTP server has let go. */

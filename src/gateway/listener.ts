@@ -1,14 +1,21 @@
-import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerOptions, type ServerResponse } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
-import { CountersignError, reasonOf } from "../errors.ts";
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import type { ClientRequest, ClientResponse } from "./client-message.ts";
+import { ConnectionLimit } from "./connection-limit.ts";
 import { ClientConnections } from "./connections.ts";
+import { drain } from "./drain.ts";
+import { Http2Connections } from "./http2-connections.ts";
 import type { ClientSettings } from "./limits.ts";
-import { formatAddress, type ListenAddress, type ListenOptions } from "./listen-options.ts";
+import type { ListenAddress, ListenOptions } from "./listen-options.ts";
+import { openAddress } from "./open-address.ts";
+import { noteUnixSocket } from "./peer.ts";
+import { tellProtocols } from "./prior-knowledge.ts";
 import type { RequestProblem } from "./problem.ts";
-import { Handshakes, secureContextOf, tlsServerOptions } from "./tls.ts";
-import { readTlsFiles } from "./tls-files.ts";
+import { NO_TUNNEL, REQUEST_LATE } from "./request-problems.ts";
+import { Handshakes, tlsServerOptions } from "./tls.ts";
+import { type TlsEvent, watchTlsFiles } from "./tls-reload.ts";
 
 /** The clients' side of the sidecar. */
 export interface Listener {
@@ -21,7 +28,7 @@ export interface Listener {
    */
   listen(): Promise<ListenAddress>;
   /** Gives every request to `handle` from now on. */
-  serve(handle: (clientRequest: IncomingMessage, clientResponse: ServerResponse) => void): void;
+  serve(handle: (clientRequest: ClientRequest, clientResponse: ClientResponse) => void): void;
   /**
    * Accepts no more connections, lets the requests under way end, and closes theirs behind them.
    *
@@ -30,42 +37,31 @@ export interface Listener {
   close(drainMilliseconds: number): Promise<void>;
 }
 
-/** An address that cannot be listened on. */
-export class ListenError extends CountersignError {
-  constructor(address: ListenAddress, cause: NodeJS.ErrnoException) {
-    super(
-      "ERR_LISTEN",
-      `cannot listen on ${formatAddress(address)}: ${LISTEN_PROBLEMS[cause.code ?? ""] ?? reasonOf(cause)}`,
-      {
-        cause,
-      },
-    );
-  }
+/** What a listener shares with others, and whom it tells. */
+export interface ListenerSurroundings {
+  /** Default: one of its own. */
+  readonly connectionLimit?: ConnectionLimit;
+  /** Told of what becomes of the files of `tls`. */
+  readonly onTlsEvent?: (event: TlsEvent) => void;
 }
 
-const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {
-  EADDRINUSE: "another program uses this port; stop it, or choose another port",
-  EACCES: "this port needs a privilege that the process lacks; choose a port above 1023",
-  EADDRNOTAVAIL: "this machine has no such address",
-  ENOTFOUND: "the host name is not known",
-};
-
-/** The limit of all field lines together. Node.js answers 431 above it. */
-const MAX_FIELD_BYTES = 16 * 1024;
-
-/** Creates an HTTP/1.1 listener that does not listen yet. */
+/** Creates a listener that does not listen yet. */
 export function createListener(
-  { address, tls }: ListenOptions,
-  { timeouts: { headersSeconds, requestSeconds, keepAliveSeconds } }: ClientSettings,
+  { address, tls, http2: speaksHttp2 }: ListenOptions,
+  settings: ClientSettings,
+  { connectionLimit, onTlsEvent = () => {} }: ListenerSurroundings = {},
 ): Listener {
-  const connections = new ClientConnections();
+  const { limits, timeouts } = settings;
+  const limit = connectionLimit ?? new ConnectionLimit(limits.connections);
+  const connections = new ClientConnections(limits.streams);
+  const http2 = speaksHttp2 ? new Http2Connections(settings) : undefined;
   const upgrades = new WeakSet<IncomingMessage>();
   const httpOptions: ServerOptions = {
-    headersTimeout: headersSeconds * 1000,
-    requestTimeout: requestSeconds * 1000,
-    keepAliveTimeout: keepAliveSeconds * 1000,
+    headersTimeout: timeouts.headersSeconds * 1000,
+    requestTimeout: timeouts.requestSeconds * 1000,
+    keepAliveTimeout: timeouts.keepAliveSeconds * 1000,
     connectionsCheckingInterval: 1000,
-    maxHeaderSize: MAX_FIELD_BYTES,
+    maxHeaderSize: limits.headerBytes,
     noDelay: true,
     insecureHTTPParser: false,
     // The request path refuses a request without Host itself, with a problem.
@@ -76,31 +72,59 @@ export function createListener(
       return false;
     },
   };
-  const tlsServer = tls && createHttpsServer({ ...httpOptions, ...tlsServerOptions(tls, headersSeconds) });
+  const tlsServer =
+    tls &&
+    createHttpsServer({ ...httpOptions, ...tlsServerOptions(tls, timeouts.headersSeconds, speaksHttp2) });
   const server = tlsServer ?? createServer(httpOptions);
+  const handshakes = tlsServer && new Handshakes(tlsServer);
+  let tlsFiles: { close(): void } | undefined;
+  let isUnix = false;
   // All lines are kept, so that the request path counts them itself: past this limit Node.js drops them unsaid.
   server.maxHeadersCount = 0;
-  const handshakes = tlsServer && new Handshakes(tlsServer);
+  server.prependListener("connection", (socket: Socket) => limit.count(socket));
+
   // Requests come on what the handshake makes of a connection.
-  server.on(tlsServer ? "secureConnection" : "connection", (socket: Socket) => connections.add(socket));
+  const accepted = tlsServer ? "secureConnection" : "connection";
+  // Node.js has put what speaks HTTP/1 there.
+  const [speakHttp1] = server.listeners(accepted).slice(-1) as [(socket: Socket) => void];
+  server.off(accepted, speakHttp1);
+  const protocols = {
+    http1: (socket: Socket) => speakHttp1.call(server, socket),
+    http2(socket: Socket) {
+      connections.handOver(socket);
+      http2?.take(socket);
+    },
+    silent: (socket: Socket) => connections.refuse(socket, REQUEST_LATE),
+  };
+  server.on(accepted, (socket: Socket) => {
+    if (isUnix) noteUnixSocket(socket);
+    connections.add(socket);
+    limit.admit(socket);
+    if (!http2) protocols.http1(socket);
+    else if (!tlsServer) tellProtocols(socket, timeouts.headersSeconds * 1000, protocols);
+    else if ((socket as TLSSocket).alpnProtocol === "h2") protocols.http2(socket);
+    else protocols.http1(socket);
+  });
+
   // What the parser refuses never becomes a request.
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     // Nobody is there to be answered.
     if (error.code === "ECONNRESET") socket.destroy();
-    else connections.refuse(socket as Socket, problemOf(error.code));
+    else connections.refuse(socket as Socket, problemOf(error.code, limits.headerBytes));
   });
   server.on("connect", (_request, socket) => connections.refuse(socket as Socket, NO_TUNNEL));
 
   return {
     async listen() {
-      if (tls) tlsServer?.setSecureContext(secureContextOf(await readTlsFiles(tls)));
-      server.listen(address);
+      if (tls && tlsServer) tlsFiles = await watchTlsFiles(tls, tlsServer, onTlsEvent);
       try {
-        await once(server, "listening");
-      } catch (cause) {
-        throw new ListenError(address, cause as NodeJS.ErrnoException);
+        const opened = await openAddress(server, address);
+        isUnix = typeof server.address() === "string";
+        return opened;
+      } catch (error) {
+        tlsFiles?.close();
+        throw error;
       }
-      return address.kind === "tcp" ? { ...address, port: (server.address() as AddressInfo).port } : address;
     },
 
     serve(handle) {
@@ -115,34 +139,19 @@ export function createListener(
       // The request path sends "100 Continue" itself, when the request is really forwarded, and ignores what else is expected.
       server.on("checkContinue", handleUnlessEnding);
       server.on("checkExpectation", handleUnlessEnding);
+      http2?.serve(handle);
     },
 
     async close(drainMilliseconds) {
-      if (!server.listening) return;
-      connections.endAll();
-      handshakes?.end();
-      const closed = once(server, "close");
-      server.close();
-      const deadline = setTimeout(() => connections.destroy(), drainMilliseconds);
-      // A connection that was busy when the server closed stays open when it falls idle: close those too.
-      const idle = setInterval(() => server.closeIdleConnections(), 100);
-      await closed;
-      clearTimeout(deadline);
-      clearInterval(idle);
+      tlsFiles?.close();
+      if (server.listening) await drain({ server, connections, http2, handshakes }, drainMilliseconds);
     },
   };
 }
 
-const NO_TUNNEL: RequestProblem = {
-  code: "ERR_METHOD_NOT_ALLOWED",
-  detail: "this is no tunnelling proxy",
-  fields: { allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" },
-};
-
-function problemOf(code: string | undefined): RequestProblem {
+function problemOf(code: string | undefined, maxFieldBytes: number): RequestProblem {
   if (code === "HPE_HEADER_OVERFLOW")
-    return { code: "ERR_FIELDS_TOO_LARGE", detail: `the fields are larger than ${MAX_FIELD_BYTES} bytes` };
-  if (code === "ERR_HTTP_REQUEST_TIMEOUT")
-    return { code: "ERR_REQUEST_TIMEOUT", detail: "the request did not arrive in time" };
+    return { code: "ERR_FIELDS_TOO_LARGE", detail: `the fields are larger than ${maxFieldBytes} bytes` };
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return REQUEST_LATE;
   return { code: "ERR_REQUEST_MALFORMED", detail: "this is not a valid HTTP/1.1 request" };
 }

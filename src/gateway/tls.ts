@@ -8,11 +8,12 @@ import type { TlsMaterial, TlsOptions } from "./tls-files.ts";
 export function tlsServerOptions(
   { clientCertificate }: TlsOptions,
   handshakeSeconds: number,
+  speaksHttp2: boolean,
 ): ServerTlsOptions {
   return {
     handshakeTimeout: handshakeSeconds * 1000,
-    // A client that knows HTTP/2 must not begin to speak it (RFC 7301 §3.2).
-    ALPNProtocols: ["http/1.1"],
+    // A client may begin to speak only what is named here (RFC 7301 §3.2).
+    ALPNProtocols: speaksHttp2 ? ["h2", "http/1.1"] : ["http/1.1"],
     requestCert: clientCertificate !== "none",
     rejectUnauthorized: clientCertificate === "required",
   };
@@ -27,10 +28,19 @@ export function secureContextOf({ cert, key, ca }: TlsMaterial): SecureContextOp
     ca: ca ?? [],
     // Said aloud, because a flag of Node.js can lower its own default (RFC 8996: older ones must not be used).
     minVersion: "TLSv1.2",
+    ciphers: TLS12_CIPHERS,
     // Who the client is may not change under its requests: what its certificate says is read once.
     secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
   };
 }
+
+/**
+ * Of TLS 1.2 those with forward secrecy and authenticated encryption, as HTTP/2 demands (RFC 9113 §9.2.2); the client's
+ * own order counts. TLS 1.3 has no others, and its list stays as it is.
+ */
+const TLS12_CIPHERS = ["AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"]
+  .flatMap((cipher) => [`ECDHE-ECDSA-${cipher}`, `ECDHE-RSA-${cipher}`])
+  .join(":");
 
 /** Knows the connections of a TLS server whose handshake goes on, which the HTTP server itself does not. */
 export class Handshakes {

@@ -43,11 +43,23 @@ describe("versions and protocols", () => {
     expect((await get(tls.sidecar.url, tls)).status).toBe(200);
   });
 
-  test("a client that knows HTTP/2 too is told to speak HTTP/1.1, and one that knows nothing else is refused", async () => {
-    await using tls = await startTlsSidecar("http://127.0.0.1:9");
-    using socket = disposable(await tls.connect({ ALPNProtocols: ["h2", "http/1.1"] }));
-    expect(socket.socket.alpnProtocol).toBe("http/1.1");
-    await expect(tls.connect({ ALPNProtocols: ["h2"] })).rejects.toThrow(/no application protocol/);
+  test.each([
+    { offers: ["h2", "http/1.1"], http2: true, chosen: "h2" },
+    { offers: ["h2", "http/1.1"], http2: false, chosen: "http/1.1" },
+    { offers: ["http/1.1"], http2: true, chosen: "http/1.1" },
+    { offers: undefined, http2: true, chosen: false },
+  ])("of $offers with http2: $http2 the sidecar chooses $chosen", async ({ offers, http2, chosen }) => {
+    await using tls = await startTlsSidecar("http://127.0.0.1:9", { http2 });
+    using socket = disposable(await tls.connect(offers && { ALPNProtocols: offers }));
+    expect(socket.socket.alpnProtocol).toBe(chosen);
+  });
+
+  test.each([
+    { offers: ["h2"], http2: false },
+    { offers: ["http/0.9"], http2: true },
+  ])("a client that offers $offers alone is refused with http2: $http2", async ({ offers, http2 }) => {
+    await using tls = await startTlsSidecar("http://127.0.0.1:9", { http2 });
+    await expect(tls.connect({ ALPNProtocols: offers })).rejects.toThrow(/no application protocol/);
   });
 
   test("plain HTTP on a TLS port is cut off, and never forwarded", async () => {

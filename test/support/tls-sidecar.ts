@@ -25,6 +25,7 @@ export interface TlsSidecar extends AsyncDisposable {
 /** What {@link startTlsSidecar} takes beside the upstream; its YAML is without `listen`. */
 export interface TlsSidecarOptions extends TestSidecarOptions {
   readonly clientCertificate?: "none" | "optional" | "required";
+  readonly http2?: boolean;
 }
 
 /** The CA of every such sidecar and its clients. */
@@ -34,7 +35,7 @@ const server = await issueForServer(ca);
 /** Starts a sidecar that serves https with a certificate of its own, in front of `upstream`. */
 export async function startTlsSidecar(
   upstream: string,
-  { clientCertificate = "none", yaml = "", ...options }: TlsSidecarOptions = {},
+  { clientCertificate = "none", http2 = true, yaml = "", ...options }: TlsSidecarOptions = {},
 ): Promise<TlsSidecar> {
   using folder = temporaryFolder();
   writeTlsFiles(folder.path, server, ca);
@@ -44,7 +45,7 @@ export async function startTlsSidecar(
   // The files are read once, at the start.
   const sidecar = await startSidecar(upstream, {
     ...options,
-    yaml: `${stringify({ listen: { address: "127.0.0.1:0", tls } })}${yaml}`,
+    yaml: `${stringify({ listen: { address: "127.0.0.1:0", tls, http2 } })}${yaml}`,
   });
   return {
     sidecar,

@@ -1,0 +1,77 @@
+import { once } from "node:events";
+import type { Server } from "node:http";
+import { Server as NetServer } from "node:net";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { ClientConnections } from "./connections.ts";
+import type { Http2Connections } from "./http2-connections.ts";
+import type { Handshakes } from "./tls.ts";
+
+/** What a listener has to end. */
+export interface Draining {
+  readonly server: Server;
+  readonly connections: ClientConnections;
+  /** `undefined`: no HTTP/2 is spoken. */
+  readonly http2: Http2Connections | undefined;
+  /** `undefined`: without TLS. */
+  readonly handshakes: Handshakes | undefined;
+}
+
+/**
+ * So long must no request have come, and none be under way, before idle connections are ended. A request that is just
+ * on its way to one of them would be lost, and its client could not know whether it was carried out (RFC 9112 §9.5); who
+ * sends one within this time is answered, and told that the connection ends. Longer than a packet and its answer travel.
+ */
+const QUIET_MILLISECONDS = 250;
+
+const CHECK_MILLISECONDS = 25;
+
+/** Waiting connections are taken for this long at most, however fast new ones come. */
+const BACKLOG_MILLISECONDS = 1000;
+
+/**
+ * Accepts no more connections, lets the requests under way end, and closes what is left.
+ *
+ * @param milliseconds after this what is left is destroyed
+ */
+export async function drain(listener: Draining, milliseconds: number): Promise<void> {
+  const { server, connections, http2, handshakes } = listener;
+  connections.endAll();
+  http2?.endAll();
+  await takeBacklog(server);
+
+  const closed = once(server, "close");
+  // Not the HTTP server's own method, which destroys idle connections at once, also one whose request is on its way.
+  NetServer.prototype.close.call(server);
+  const deadline = setTimeout(() => connections.destroy(), milliseconds);
+  const check = setInterval(() => {
+    const isBusy = connections.isBusy || http2?.isBusy;
+    if (isBusy || Date.now() - connections.lastRequestAt < QUIET_MILLISECONDS) return;
+    handshakes?.end();
+    connections.endIdle();
+    http2?.endIdle();
+  }, CHECK_MILLISECONDS);
+  await closed;
+  clearTimeout(deadline);
+  clearInterval(check);
+  http2?.stop();
+  // Only this stops the timer that looked for late requests.
+  server.close();
+}
+
+/**
+ * Takes the connections that wait in the system's queue: closing the server would reset them. Node.js accepts one a turn
+ * of its loop.
+ */
+async function takeBacklog(server: Server): Promise<void> {
+  let taken = 0;
+  const count = () => taken++;
+  server.on("connection", count);
+  const until = Date.now() + BACKLOG_MILLISECONDS;
+  let before: number;
+  do {
+    before = taken;
+    await nextTurn();
+    await nextTurn();
+  } while (taken > before && Date.now() < until);
+  server.off("connection", count);
+}

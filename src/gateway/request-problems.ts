@@ -1,0 +1,14 @@
+import type { RequestProblem } from "./problem.ts";
+
+/** CONNECT asks for a tunnel to anywhere. */
+export const NO_TUNNEL: RequestProblem = {
+  code: "ERR_METHOD_NOT_ALLOWED",
+  detail: "this is no tunnelling proxy",
+  fields: { allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" },
+};
+
+/** A request that is not whole after `timeouts.headers` or `timeouts.request`. */
+export const REQUEST_LATE: RequestProblem = {
+  code: "ERR_REQUEST_TIMEOUT",
+  detail: "the request did not arrive in time",
+};
