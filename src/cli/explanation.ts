@@ -4,6 +4,7 @@ import { MAX_TOKEN_BYTES, type Passage, type Refused } from "../gateway/decide.t
 import type { RemovalReason } from "../gateway/fields.ts";
 import { hostOf, parseHost } from "../gateway/host.ts";
 import { parseTarget } from "../gateway/target.ts";
+import { formatUpstream } from "../gateway/upstream-options.ts";
 import type { JsonValue } from "../issuer/claims-set.ts";
 import { type MatchInput, mismatchOf } from "../policy/match.ts";
 import type { Match } from "../policy/policy.ts";
@@ -205,5 +206,6 @@ function refusalOf({ code, detail, cause }: Refused, mask: Mask): ExplainedRefus
 
 /** The origin of the backend that a request goes on to. */
 export function upstreamOf({ policies }: Config, { route }: Passage): string | undefined {
-  return policies.find(({ name }) => name === route.policy.name)?.upstream.origin;
+  const upstream = policies.find(({ name }) => name === route.policy.name)?.upstream;
+  return upstream && formatUpstream(upstream);
 }

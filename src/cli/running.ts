@@ -4,6 +4,7 @@ import { isWildcard } from "../config/wildcard.ts";
 import { reasonOf } from "../errors.ts";
 import type { RequestFailure } from "../gateway/handle-request.ts";
 import type { ListenOptions } from "../gateway/listen-options.ts";
+import { formatUpstream } from "../gateway/upstream-options.ts";
 import type { KeyEvent } from "../issuer/keys/key-set.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
 import type { PolicyEvent } from "../open-routes.ts";
@@ -47,7 +48,7 @@ export function describeRunning(config: Config, { urls, adminUrl, issuer }: Runn
 
 /** The upstream at the top is first, as most requests go there. */
 function originsOf({ upstream, policies }: Config): Set<string> {
-  return new Set([upstream.origin, ...policies.map((policy) => policy.upstream.origin)]);
+  return new Set([upstream, ...policies.map((policy) => policy.upstream)].map(formatUpstream));
 }
 
 function describeSource(source: KeySource): string {

@@ -15,6 +15,8 @@ export const timeoutsSection = section({
   drain: timeout.default(30).describe("How long requests under way may take to end when the sidecar stops."),
 });
 
+const BODY_EXPECTED = 'expected a number of bytes, a size such as "10MiB", or "unlimited"';
+
 /** `limits` in the file. */
 export const limitsSection = section({
   headerBytes: size(1024, 1024 * 1024)
@@ -22,8 +24,8 @@ export const limitsSection = section({
     .describe("All fields of a request together."),
   headerCount: wholeNumber(1, 10_000).default(200).describe("Field lines of a request."),
   bodyBytes: z
-    .union([z.literal("unlimited"), size(0, Number.MAX_SAFE_INTEGER)], {
-      error: 'expected a size such as "10MiB", a number of bytes, or "unlimited"',
+    .union([z.literal("unlimited"), size(0, Number.MAX_SAFE_INTEGER, BODY_EXPECTED)], {
+      error: BODY_EXPECTED,
     })
     .default("unlimited")
     .describe("The body of a request."),

@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { z } from "zod";
 import { type RequestErrorCode, statusByCode } from "../errors.ts";
+import { formatUpstream } from "../gateway/upstream-options.ts";
 import { ANONYMOUS } from "./authenticators/sections.ts";
 import { fieldName } from "./authenticators/values.ts";
 import type { Config } from "./config.ts";
@@ -90,7 +91,10 @@ const expectation = section({
     .array(fieldName, { error: expectedCollection("a list of fields") })
     .describe("Fields that do not reach the backend.")
     .optional(),
-  upstream: upstreamUrl.describe("The backend that the request goes to.").optional(),
+  upstream: upstreamUrl
+    .transform(formatUpstream)
+    .describe("The backend that the request goes to.")
+    .optional(),
 }).superRefine((value, context) => {
   if (Object.keys(value ?? {}).length === 0)
     context.addIssue({ code: "custom", message: "expected something, such as status: forwarded" });

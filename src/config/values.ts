@@ -176,14 +176,14 @@ const BYTES_BY_UNIT = new Map([
 ]);
 
 /** A size, as whole bytes. */
-export function size(minBytes: number, maxBytes: number) {
+export function size(minBytes: number, maxBytes: number, expected = SIZE_EXPECTED) {
   const readSize = (value: number | string): Reading<number> => {
     const bytes = parseSize(value);
-    if (bytes === undefined || !Number.isSafeInteger(bytes) || bytes < 0) return { expected: SIZE_EXPECTED };
+    if (bytes === undefined || !Number.isSafeInteger(bytes) || bytes < 0) return { expected };
     if (bytes < minBytes) return { expected: `expected at least ${minBytes} bytes` };
     return bytes > maxBytes ? { expected: `expected at most ${maxBytes} bytes` } : { value: bytes };
   };
-  return z.union([z.number(), z.string()], { error: SIZE_EXPECTED }).transform(reader(readSize));
+  return z.union([z.number(), z.string()], { error: expected }).transform(reader(readSize));
 }
 
 function parseSize(value: number | string): number | undefined {

@@ -44,3 +44,11 @@ export interface HealthCheckOptions {
   readonly intervalSeconds: number;
   readonly timeoutSeconds: number;
 }
+
+/** An upstream as messages name it: its origin, or `unix:` and the path of its socket. */
+export function formatUpstream({
+  origin,
+  socketPath,
+}: Pick<UpstreamOptions, "origin" | "socketPath">): string {
+  return socketPath === undefined ? origin : `unix:${socketPath}`;
+}

@@ -177,11 +177,11 @@ describe("wrong usage exits with 2", () => {
     [["--upstream", "http://a:0"], "--upstream: expected a port from 1 to 65535"],
     [
       ["--upstream", "http://a", "--listen", "8080"],
-      '--listen: expected an address such as "127.0.0.1:8080", "[::1]:8080" or ":8080"',
+      '--listen: expected an address such as "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/run/c.sock" or "systemd"',
     ],
     [
       ["--upstream", "http://a", "--admin", "8081"],
-      '--admin: expected an address such as "127.0.0.1:8080", "[::1]:8080" or ":8080"',
+      '--admin: expected an address such as "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/run/c.sock" or "systemd"',
     ],
   ])("%j", async (arguments_, message) => {
     using folder = temporaryFolder();

@@ -732,9 +732,20 @@ describe("the configuration as a whole", () => {
   test("is complete with an upstream alone", () => {
     const upstream = {
       origin: "http://127.0.0.1:9000",
+      socketPath: undefined,
       preserveHost: true,
+      http2: false,
+      tls: {
+        ca: undefined,
+        cert: undefined,
+        key: undefined,
+        serverName: undefined,
+        skipVerification: false,
+      },
       connections: 128,
-      timeouts: { connectSeconds: 5, headersSeconds: 60, bodySeconds: 300 },
+      pending: 1024,
+      timeouts: { connectSeconds: 5, headersSeconds: 60, bodySeconds: 300, pendingSeconds: 10 },
+      healthCheck: undefined,
     };
     const token = {
       subject: undefined,
@@ -750,12 +761,27 @@ describe("the configuration as a whole", () => {
       origins: {},
     };
     expect(read("upstream: http://127.0.0.1:9000\n")).toEqual({
-      listen: { host: "127.0.0.1", port: 8080 },
+      listen: [{ address: { kind: "tcp", host: "127.0.0.1", port: 8080 }, tls: undefined, http2: false }],
       admin: undefined,
       upstream,
       publicUrl: undefined,
       allowInPath: [],
-      timeouts: { headersSeconds: 15, requestSeconds: 300, keepAliveSeconds: 75, drainSeconds: 30 },
+      limits: {
+        headerBytes: 16_384,
+        headerCount: 200,
+        bodyBytes: undefined,
+        connections: 10_000,
+        streams: 100,
+      },
+      timeouts: {
+        headersSeconds: 15,
+        requestSeconds: 300,
+        sendSeconds: 60,
+        keepAliveSeconds: 75,
+        notReadySeconds: 5,
+        drainSeconds: 30,
+      },
+      workers: 1,
       issuer: {
         url: undefined,
         basePath: "/__issuer",
@@ -789,13 +815,24 @@ describe("the configuration as a whole", () => {
   });
 
   test.each([
-    ["127.0.0.1:80", { host: "127.0.0.1", port: 80 }],
-    [":8080", { host: undefined, port: 8080 }],
-    ["localhost:0", { host: "localhost", port: 0 }],
-    ["[::1]:8080", { host: "::1", port: 8080 }],
+    ["127.0.0.1:80", { kind: "tcp", host: "127.0.0.1", port: 80 }],
+    [":8080", { kind: "tcp", host: undefined, port: 8080 }],
+    ["localhost:0", { kind: "tcp", host: "localhost", port: 0 }],
+    ["[::1]:8080", { kind: "tcp", host: "::1", port: 8080 }],
+    ["unix:/run/c.sock", { kind: "unix", path: "/run/c.sock", mode: 0o660 }],
+    ["unix:c.sock", { kind: "unix", path: "/etc/countersign/c.sock", mode: 0o660 }],
+    ["systemd", { kind: "systemd", name: undefined }],
+    ["systemd:public", { kind: "systemd", name: "public" }],
   ])("listens on %s, in the short form and the long one", (address, expected) => {
-    expect(read(`upstream: http://a\nlisten: "${address}"\n`).listen).toEqual(expected);
-    expect(read(`upstream: http://a\nlisten: {address: "${address}"}\n`).listen).toEqual(expected);
+    const listening = (value: string) =>
+      read(`upstream: http://a\nissuer: {url: http://b/__issuer}\nlisten: ${value}\n`).listen;
+    const listener = { address: expected, tls: undefined, http2: false };
+    expect(listening(`"${address}"`)).toEqual([listener]);
+    expect(listening(`{address: "${address}"}`)).toEqual([listener]);
+    expect(listening(`["${address}", {address: ":9", http2: true}]`)).toEqual([
+      listener,
+      { address: { kind: "tcp", host: undefined, port: 9 }, tls: undefined, http2: true },
+    ]);
   });
 
   test.each([
@@ -806,9 +843,53 @@ describe("the configuration as a whole", () => {
       },
     ],
     [
-      "{upstream: http://a, timeouts: {headers: 1, request: 1h, keepAlive: 5s, drain: 1m}}",
+      "{upstream: http://a, timeouts: {headers: 1, request: 1h, send: 2m, keepAlive: 5s, notReady: 1s, drain: 1m}}",
       {
-        timeouts: { headersSeconds: 1, requestSeconds: 3600, keepAliveSeconds: 5, drainSeconds: 60 },
+        timeouts: {
+          headersSeconds: 1,
+          requestSeconds: 3600,
+          sendSeconds: 120,
+          keepAliveSeconds: 5,
+          notReadySeconds: 1,
+          drainSeconds: 60,
+        },
+      },
+    ],
+    [
+      "{upstream: http://a, limits: {headerBytes: 8KiB, headerCount: 9, bodyBytes: 1.5 MB, connections: 5, streams: 6}}",
+      {
+        limits: { headerBytes: 8192, headerCount: 9, bodyBytes: 1_500_000, connections: 5, streams: 6 },
+      },
+    ],
+    ["{upstream: http://a, workers: auto}", { workers: "auto" }],
+    [
+      "{upstream: 'unix:app.sock'}",
+      { upstream: { origin: "http://localhost", socketPath: "/etc/countersign/app.sock" } },
+    ],
+    [
+      "{upstream: {url: 'https://a:8443', http2: true, tls: {ca: ca.pem, cert: c.pem, key: c.key, serverName: b}}}",
+      {
+        upstream: {
+          origin: "https://a:8443",
+          http2: true,
+          tls: {
+            ca: "/etc/countersign/ca.pem",
+            cert: "/etc/countersign/c.pem",
+            key: "/etc/countersign/c.key",
+            serverName: "b",
+            skipVerification: false,
+          },
+        },
+      },
+    ],
+    [
+      "{upstream: {url: http://a, pending: 0, timeouts: {pending: 1}, healthCheck: {path: /up}}}",
+      {
+        upstream: {
+          pending: 0,
+          timeouts: { pendingSeconds: 1 },
+          healthCheck: { path: "/up", intervalSeconds: 10, timeoutSeconds: 2 },
+        },
       },
     ],
     [
@@ -887,7 +968,7 @@ describe("the configuration as a whole", () => {
     [
       "{upstream: http://a, identity: {account: a}}",
       {
-        admin: { host: "127.0.0.1", port: 8081 },
+        admin: { address: { host: "127.0.0.1", port: 8081 } },
         identity: {
           subject: "a",
           claims: { account: "a" },
@@ -911,8 +992,11 @@ describe("the configuration as a whole", () => {
       },
     ],
     ["{upstream: http://a, admin: false}", { admin: undefined }],
-    ["{upstream: http://a, admin: ':9'}", { admin: { host: undefined, port: 9 } }],
-    ["{upstream: http://a, admin: {address: 'localhost:9'}}", { admin: { host: "localhost", port: 9 } }],
+    ["{upstream: http://a, admin: ':9'}", { admin: { address: { host: undefined, port: 9 } } }],
+    [
+      "{upstream: http://a, admin: {address: 'localhost:9'}}",
+      { admin: { address: { host: "localhost", port: 9 } } },
+    ],
   ])("takes %s", (yaml, expected) => {
     expect(read(yaml)).toMatchObject(expected);
   });

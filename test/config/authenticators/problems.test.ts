@@ -189,8 +189,8 @@ describe("a policy's own code and upstream are refused where they cannot be:", (
       '2:32 policies[0].upstream.url: is missing; expected a URL such as "http://127.0.0.1:9000"',
     ],
     [
-      "upstream: {url: 'http://b', http2: true}",
-      "2:50 policies[0].upstream.http2: `http2` is not supported yet",
+      "upstream: {url: 'http://b', tls: {}}",
+      "2:55 policies[0].upstream.tls: has no effect: the URL is not https",
     ],
   ])("%s", (yaml, message) => {
     expect(messagesOf(`policies: [{name: a, ${yaml}}]`)).toEqual([message]);
