@@ -118,7 +118,6 @@ export function deciderOf(
     signJwt: issuer.signJwt,
     fieldRules: fieldRulesOf(config),
     allowInPath: config.allowInPath,
-    scheme: schemeOf(config),
     publicUrl: config.publicUrl,
     listenAuthority,
     onFieldRemoved,

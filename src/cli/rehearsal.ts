@@ -7,7 +7,7 @@ import { requestIdOf } from "../gateway/request-id.ts";
 import { issuerOver } from "../issuer/issuer.ts";
 import type { IssuerKeys } from "../issuer/keys/key-set.ts";
 import { createTokens } from "../issuer/tokens.ts";
-import { deciderOf, openRoutes } from "../open-routes.ts";
+import { deciderOf, openRoutes, schemeOf } from "../open-routes.ts";
 import type { Authenticator, Outcome } from "../policy/authenticators/authenticator.ts";
 import type { PeerCertificate } from "../policy/caller-request.ts";
 import { issuerUrlOf, reachableAuthority } from "../sidecar.ts";
@@ -107,6 +107,7 @@ export async function openStage(config: Config, { keys, answerFor }: StageOption
             hasBody: hasBody(message),
             requestId: requestIdOf(message.headers["x-request-id"]),
             peer: { address: from, certificate: () => certificate },
+            scheme: schemeOf(config),
           });
       return { decision, requestTarget, rawFields, answers, removedFields };
     },

@@ -40,6 +40,8 @@ export interface ReceivedRequest {
   readonly peer: Peer;
   /** Whether it came on a connection above the limit: only the issuer's documents are served there. */
   readonly isBeyondLimit?: boolean;
+  /** Of the connection that it came on. */
+  readonly scheme: "http" | "https";
 }
 
 /** A policy, with what has been opened for it. */
@@ -63,7 +65,6 @@ export interface DeciderOptions {
   /** What only some peers may send, and what only Countersign sets, by canonical field name. */
   readonly fieldRules: ReadonlyMap<string, FieldRule>;
   readonly allowInPath: readonly Ambiguity[];
-  readonly scheme: "http" | "https";
   /** Scheme, authority and path prefix that request URLs are built from; by default the request's own authority. */
   readonly publicUrl: string | undefined;
   /** The authority of the listener, for an HTTP/1.0 request that names no host. */
@@ -117,11 +118,11 @@ export const MAX_TOKEN_BYTES = 8192;
 /** Creates the function that takes each request through the stages, in order, up to where it is forwarded. */
 export function createDecider(options: DeciderOptions): Decider {
   const { isIssuerPath, tokens, signJwt, fieldRules, allowInPath } = options;
-  const { scheme, publicUrl, listenAuthority, onFieldRemoved } = options;
+  const { publicUrl, listenAuthority, onFieldRemoved } = options;
   const match = createMatcher(options.routes);
 
   return function decide(request) {
-    const { method, rawFields, httpVersion, requestId, peer, hasBody } = request;
+    const { method, rawFields, httpVersion, requestId, peer, scheme, hasBody } = request;
 
     // The target, and whom it is for.
     const parsed = parseTarget(request.requestTarget, allowInPath);

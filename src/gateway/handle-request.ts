@@ -6,7 +6,7 @@ import type { Decider, Decision, Passage } from "./decide.ts";
 import { receivedFieldsOf } from "./http2-message.ts";
 import type { IssuerEndpoints } from "./issuer-endpoints.ts";
 import { hasBody } from "./message-body.ts";
-import { peerOf } from "./peer.ts";
+import { connectionSchemeOf, peerOf } from "./peer.ts";
 import { answerProblem, type RequestProblem } from "./problem.ts";
 import { formProblemOf } from "./request-form.ts";
 import { requestIdOf } from "./request-id.ts";
@@ -71,6 +71,7 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
       requestId,
       peer: peerOf(clientRequest),
       isBeyondLimit: connectionLimit.isBeyond(clientRequest),
+      scheme: connectionSchemeOf(clientRequest),
     });
     if (decision instanceof Promise) decision.then(carryOut).catch(failInside);
     else carryOut(decision);

@@ -47,6 +47,11 @@ function addressOf(socket: Socket): string {
   return unixSockets.has(socket) ? UNIX_ADDRESS : UNKNOWN_ADDRESS;
 }
 
+/** The scheme of the URLs that lead to a request's connection. */
+export function connectionSchemeOf(clientRequest: ClientRequest): "http" | "https" {
+  return connectionOf(clientRequest) instanceof TLSSocket ? "https" : "http";
+}
+
 /** An IPv4 client of a listener for IPv6 comes as `::ffff:192.0.2.1` (RFC 4291 §2.5.5.2). */
 function plainAddress(address: string): string {
   const [, embedded = ""] = /^::ffff:([\d.]+)$/i.exec(address) ?? [];

@@ -35,6 +35,7 @@ export const REQUEST: ReceivedRequest = {
   hasBody: false,
   requestId: "0",
   peer: { address: "127.0.0.1", certificate: () => undefined },
+  scheme: "http",
 };
 
 /** Opens a configuration whose last policy and last key are those of {@link REQUEST}, and makes its token. */
