@@ -2,6 +2,7 @@ import { readApiKeys } from "./config/authenticators/api-key.ts";
 import type { Config, PolicyConfig } from "./config/config.ts";
 import { createDecider, type Decider, type DeciderOptions, type Route } from "./gateway/decide.ts";
 import { canonicalFieldName, type FieldRule } from "./gateway/fields.ts";
+import { trustedProxiesOf } from "./gateway/forwarding.ts";
 import { issuerPathTest } from "./gateway/issuer-endpoints.ts";
 import { createUpstream, type Upstream } from "./gateway/upstream.ts";
 import type { UpstreamOptions } from "./gateway/upstream-options.ts";
@@ -118,6 +119,7 @@ export function deciderOf(
     signJwt: issuer.signJwt,
     fieldRules: fieldRulesOf(config),
     allowInPath: config.allowInPath,
+    trustedProxies: trustedProxiesOf(config.trustedProxies),
     publicUrl: config.publicUrl,
     listenAuthority,
     onFieldRemoved,

@@ -5,7 +5,7 @@ import { isIP } from "node:net";
 import type { Command } from "commander";
 import { nearest } from "../config/problems.ts";
 import { reasonOf } from "../errors.ts";
-import type { PeerCertificate } from "../policy/caller-request.ts";
+import { type PeerCertificate, UNIX_PEER } from "../policy/caller-request.ts";
 import { type ConfigurationFlags, configOption, readConfiguration } from "./configuration.ts";
 import { explain } from "./explanation.ts";
 import { describeExplanation } from "./explanation-text.ts";
@@ -37,7 +37,11 @@ export function addExplainCommand(program: Command): Command {
       "a field of the request, such as 'X-Region: eu'; may be given again",
       collect,
     )
-    .option("--from <ip>", "the address that the request comes from", "127.0.0.1")
+    .option(
+      "--from <ip>",
+      "the address of the peer that sends the request, or unix for a Unix socket",
+      "127.0.0.1",
+    )
     .option(
       "--client-cert <file>",
       "the certificate (PEM) that the client shows; it is taken for a trusted one",
@@ -64,7 +68,8 @@ async function requestOf(
   { header = [], from, clientCert }: ExplainFlags,
 ): Promise<ImaginedRequest> {
   checkMethod(method);
-  if (isIP(from) === 0) throw new UsageError("--from: expected an IP address such as 10.0.0.7");
+  if (isIP(from) === 0 && from !== UNIX_PEER)
+    throw new UsageError("--from: expected an IP address such as 10.0.0.7, or unix");
   return {
     method,
     url,

@@ -2,6 +2,7 @@ import type { Config } from "../config/config.ts";
 import { type ErrorCode, statusByCode } from "../errors.ts";
 import { MAX_TOKEN_BYTES, type Passage, type Refused } from "../gateway/decide.ts";
 import type { RemovalReason } from "../gateway/fields.ts";
+import { NOTHING_BELIEVED, readForwarding, trustedProxiesOf } from "../gateway/forwarding.ts";
 import { hostOf, parseHost } from "../gateway/host.ts";
 import { parseTarget } from "../gateway/target.ts";
 import { formatUpstream } from "../gateway/upstream-options.ts";
@@ -143,15 +144,18 @@ export function explain(
 
 /** What the policies were compared with; `undefined` where the request did not come that far. */
 function matchInputOf(
-  { allowInPath }: Config,
-  { method }: ImaginedRequest,
+  { allowInPath, trustedProxies }: Config,
+  { method, from }: ImaginedRequest,
   { requestTarget, rawFields }: Rehearsal,
 ): MatchInput | undefined {
   const target = parseTarget(requestTarget, allowInPath);
   if (target.kind === "refused") return undefined;
   const host = parseHost(rawFields, "1.1", target.target.authority);
   if (host.kind === "refused") return undefined;
-  return { method, host: hostOf(host.authority), path: target.target.decodedPath };
+  const trusts = trustedProxiesOf(trustedProxies);
+  const client = trusts?.(from) ? readForwarding(rawFields, trusts) : NOTHING_BELIEVED;
+  if (client.kind === "refused") return undefined;
+  return { method, host: hostOf(client.authority ?? host.authority), path: target.target.decodedPath };
 }
 
 function passedOver({ policies }: Config, matched: string | undefined, input: MatchInput): PassedOver[] {

@@ -19,7 +19,7 @@ export interface ImaginedRequest {
   readonly url: string;
   /** Field lines: name and value. */
   readonly fields: readonly (readonly [string, string])[];
-  /** The IP address that it comes from. */
+  /** The IP address of the peer that it comes from, or `unix`. */
   readonly from: string;
   readonly certificate?: PeerCertificate | undefined;
 }

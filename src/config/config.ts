@@ -18,6 +18,8 @@ export interface Config {
   readonly upstream: UpstreamOptions;
   /** Scheme, authority and path prefix without a slash at the end. */
   readonly publicUrl: string | undefined;
+  /** CIDR ranges, and `unix` for whoever connects to a Unix socket. */
+  readonly trustedProxies: readonly string[];
   readonly allowInPath: readonly Ambiguity[];
   readonly limits: Limits;
   readonly timeouts: ClientTimeouts & {

@@ -124,6 +124,7 @@ function configOf(file: SidecarFile, document: SourceDocument, baseDirectory: st
     admin: adminOf(file, baseDirectory),
     upstream,
     publicUrl: file.publicUrl,
+    trustedProxies: file.trustedProxies,
     allowInPath: file.allowInPath,
     limits: limitsOf(file.limits),
     timeouts: clientTimeoutsOf(file.timeouts),

@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import { z } from "zod";
 import { type RequestErrorCode, statusByCode } from "../errors.ts";
 import { formatUpstream } from "../gateway/upstream-options.ts";
+import { UNIX_PEER } from "../policy/caller-request.ts";
 import { ANONYMOUS } from "./authenticators/sections.ts";
 import { fieldName } from "./authenticators/values.ts";
 import type { Config } from "./config.ts";
@@ -12,9 +13,9 @@ import type { Environment } from "./references.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
 import { jsonValue, method, nonEmptyString, text, upstreamUrl } from "./values.ts";
 
-const ADDRESS_EXPECTED = 'expected an IP address such as "10.0.0.7"';
+const ADDRESS_EXPECTED = 'expected an IP address such as "10.0.0.7", or unix';
 const address = text(ADDRESS_EXPECTED, (value) =>
-  isIP(value) === 0 ? { expected: ADDRESS_EXPECTED } : { value },
+  isIP(value) === 0 && value !== UNIX_PEER ? { expected: ADDRESS_EXPECTED } : { value },
 );
 
 const FIELD_VALUE = "expected a text, or a list of texts for a field of several lines; quote a number";
@@ -57,7 +58,9 @@ const request = section({
       `One of users, or ${ANONYMOUS} for a caller without a credential. Default: whoever the fields say.`,
     )
     .optional(),
-  from: address.default("127.0.0.1").describe("The address that it comes from. Default: 127.0.0.1."),
+  from: address
+    .default("127.0.0.1")
+    .describe("The address of the peer that it comes from, or unix. Default: 127.0.0.1."),
 });
 
 const STATUS_EXPECTED = "expected forwarded, issuer, or the status of a refusal such as 403";

@@ -7,6 +7,7 @@ import { z } from "zod";
 import { AMBIGUITIES } from "../gateway/target.ts";
 import { REMEDY_BY_RESERVED_CLAIM } from "../issuer/claims-set.ts";
 import { ANONYMOUS, authenticatorsSection } from "./authenticators/sections.ts";
+import { trustedProxy } from "./authenticators/values.ts";
 import { limitsSection, timeoutsSection } from "./client-sections.ts";
 import { algorithm, identitySection, issuerSection } from "./issuer-section.ts";
 import { adminSection, listenSection } from "./listen-section.ts";
@@ -152,6 +153,14 @@ export const sidecarSchema = section(
     publicUrl: baseUrl
       .describe("What request URLs are built from. Default: the request's own scheme and host.")
       .optional(),
+    trustedProxies: z
+      .array(trustedProxy, {
+        error: expectedCollection('a list of address ranges such as "10.0.0.0/8", or unix'),
+      })
+      .default([])
+      .describe(
+        "Proxies whose Forwarded and X-Forwarded-* are believed, by address; unix is whoever connects to a Unix socket.",
+      ),
     allowInPath: z
       .array(word(AMBIGUITIES), { error: expectedCollection(`a list of ${AMBIGUITIES.join(", ")}`) })
       .default([])
@@ -179,7 +188,7 @@ export const sidecarSchema = section(
       .describe("In order, the first match wins; no match is 404. Default: one that matches all.")
       .optional(),
   },
-  ["trustedProxies", "tokenEndpoint", "log"],
+  ["tokenEndpoint", "log"],
 );
 
 /** What {@link sidecarSchema} makes of a file. */

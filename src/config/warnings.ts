@@ -29,6 +29,7 @@ export function warningsOf(config: Config, file: SidecarFile): Warning[] {
     ...aboutAdmin(config),
     ...aboutUpstreams(file),
     ...aboutIssuerUrl(config),
+    ...aboutTrustedProxies(config),
     ...aboutPolicies(config),
     ...aboutAuthenticators(config),
   ];
@@ -121,6 +122,13 @@ function aboutIssuerUrl({ issuer: { url, basePath }, listen }: Config): Warning[
   if (new URL(url).pathname.endsWith(basePath)) return [];
   const message = `verifiers look for the keys below this URL, and the sidecar serves them under ${basePath}; end the URL with it, unless a proxy in front rewrites the path`;
   return [{ path: ["issuer", "url"], message }];
+}
+
+function aboutTrustedProxies({ trustedProxies }: Config): Warning[] {
+  const message = "whoever can reach the sidecar may say who the client is, and which host it asks for";
+  return trustedProxies.flatMap((range, index) =>
+    parseRange(range)?.bits === 0 ? [{ path: ["trustedProxies", index], message }] : [],
+  );
 }
 
 function aboutPolicies({ policies, issuer: { basePath } }: Config): Warning[] {

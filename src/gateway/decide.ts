@@ -20,6 +20,15 @@ import {
   withoutQueryParameter,
 } from "./credential.ts";
 import { type FieldRule, type RawFields, type RemovalReason, upstreamRequestFields } from "./fields.ts";
+import {
+  forwardedForOf,
+  forwardedOf,
+  HOST_AMBIGUOUS,
+  NOTHING_BELIEVED,
+  readForwarding,
+  shownAddress,
+  type TrustedProxies,
+} from "./forwarding.ts";
 import { hostOf, parseHost } from "./host.ts";
 import { moduleInputOf } from "./module-input.ts";
 import type { Refusal } from "./problem.ts";
@@ -65,6 +74,8 @@ export interface DeciderOptions {
   /** What only some peers may send, and what only Countersign sets, by canonical field name. */
   readonly fieldRules: ReadonlyMap<string, FieldRule>;
   readonly allowInPath: readonly Ambiguity[];
+  /** Whose word about the client counts; `undefined`: nobody's. */
+  readonly trustedProxies: TrustedProxies | undefined;
   /** Scheme, authority and path prefix that request URLs are built from; by default the request's own authority. */
   readonly publicUrl: string | undefined;
   /** The authority of the listener, for an HTTP/1.0 request that names no host. */
@@ -118,11 +129,11 @@ export const MAX_TOKEN_BYTES = 8192;
 /** Creates the function that takes each request through the stages, in order, up to where it is forwarded. */
 export function createDecider(options: DeciderOptions): Decider {
   const { isIssuerPath, tokens, signJwt, fieldRules, allowInPath } = options;
-  const { publicUrl, listenAuthority, onFieldRemoved } = options;
+  const { trustedProxies, publicUrl, listenAuthority, onFieldRemoved } = options;
   const match = createMatcher(options.routes);
 
   return function decide(request) {
-    const { method, rawFields, httpVersion, requestId, peer, scheme, hasBody } = request;
+    const { method, rawFields, httpVersion, requestId, peer, hasBody } = request;
 
     // The target, and whom it is for.
     const parsed = parseTarget(request.requestTarget, allowInPath);
@@ -130,7 +141,17 @@ export function createDecider(options: DeciderOptions): Decider {
     const { originForm, decodedPath, lenientPath } = parsed.target;
     const parsedHost = parseHost(rawFields, httpVersion, parsed.target.authority);
     if (parsedHost.kind === "refused") return parsedHost;
-    const { authority } = parsedHost;
+    const receivedAuthority = parsedHost.authority;
+
+    // The client behind a trusted proxy.
+    const told = trustedProxies?.(peer.address)
+      ? readForwarding(rawFields, trustedProxies)
+      : NOTHING_BELIEVED;
+    if (told.kind === "refused") return told;
+    const client = told;
+    const scheme = client.scheme ?? request.scheme;
+    const authority = client.authority ?? receivedAuthority;
+    const clientAddress = client.address ?? shownAddress(peer.address);
     const host = hostOf(authority);
 
     // The issuer's own documents.
@@ -144,6 +165,14 @@ export function createDecider(options: DeciderOptions): Decider {
     if (!matched) return NO_POLICY;
     const route = matched;
     const { policy, authenticators, module } = route;
+    // The backend may choose by the Host that it sees: with another policy for that one, a client whose proxy passes its
+    // X-Forwarded-Host on would get past it.
+    if (client.authority !== undefined && receivedAuthority !== undefined && route.preserveHost) {
+      const receivedHost = hostOf(receivedAuthority);
+      const isOther = (path: string) => match({ method, host: receivedHost, path }) !== route;
+      if (host !== receivedHost && (isOther(decodedPath) || isOther(lenientPath)))
+        return { ...HOST_AMBIGUOUS, policy };
+    }
     if (method === "TRACE" && policy.token !== "none") return { ...NO_TRACE, policy };
 
     // Authenticate.
@@ -171,9 +200,12 @@ export function createDecider(options: DeciderOptions): Decider {
       const fields = upstreamRequestFields(
         rawFields,
         {
-          clientAddress: peer.address,
+          peerAddress: peer.address,
+          forwardedFor: forwardedForOf(client, peer.address),
+          forwarded: forwardedOf(client, peer.address, request.scheme, receivedAuthority),
           scheme,
           authority,
+          receivedAuthority,
           httpVersion,
           requestId,
           preserveHost: route.preserveHost,
@@ -197,7 +229,7 @@ export function createDecider(options: DeciderOptions): Decider {
           decodedPath,
           pathPattern: policy.match.path,
           requestId,
-          clientAddress: peer.address,
+          clientAddress,
           fields,
         },
         user,

@@ -34,11 +34,18 @@ export function canonicalFieldName(name: string): string {
 
 /** What the backend is told about the client's connection. */
 export interface ForwardingFacts {
-  /** The client's IP address. */
-  readonly clientAddress: string;
+  /** The other end of the connection: who may set a field is told by it, and by nothing that a request says. */
+  readonly peerAddress: string;
+  /** The value of `X-Forwarded-For`. */
+  readonly forwardedFor: string;
+  /** The value of `Forwarded`; `undefined`: there is none. */
+  readonly forwarded: string | undefined;
+  /** What the client used, as far as that is believed. */
   readonly scheme: "http" | "https";
-  /** Host and port that the client asked for; `undefined` where an HTTP/1.0 client named none. */
+  /** Host and port that the client asked for, as far as that is believed; `undefined` where it named none. */
   readonly authority: string | undefined;
+  /** Host and port that the request itself names. */
+  readonly receivedAuthority: string | undefined;
   readonly httpVersion: string;
   readonly requestId: string;
   /** Whether the backend sees the client's `Host`; otherwise the upstream's own is set by the HTTP client. */
@@ -52,7 +59,7 @@ export type FieldRule =
   /** Countersign alone sets it. */
   | "never"
   /** Whether a peer at this address may set it. */
-  | ((clientAddress: string) => boolean);
+  | ((peerAddress: string) => boolean);
 
 /** Why a field does not go on to the upstream. */
 export type RemovalReason =
@@ -97,7 +104,8 @@ export function upstreamRequestFields(
   const nominated = nominatedByConnection(rawFields, canonicalFieldName);
   const fields: RawFields = [];
   let via = "";
-  if (facts.preserveHost && facts.authority !== undefined) fields.push("host", facts.authority);
+  if (facts.preserveHost && facts.receivedAuthority !== undefined)
+    fields.push("host", facts.receivedAuthority);
   for (let i = 0; i < rawFields.length; i += 2) {
     const name = rawFields[i] as string;
     const value = rawFields[i + 1] as string;
@@ -113,7 +121,7 @@ export function upstreamRequestFields(
     const rule = rules.get(canonical);
     if (rule !== undefined) {
       // Another spelling of it is none that a proxy in front has seen to.
-      if (rule !== "never" && name.toLowerCase() === canonical && rule(facts.clientAddress))
+      if (rule !== "never" && name.toLowerCase() === canonical && rule(facts.peerAddress))
         fields.push(name, value);
       else onRemoved?.(name, rule === "never" ? "token-field" : "untrusted-peer");
       continue;
@@ -142,8 +150,9 @@ export function upstreamRequestFields(
     }
     fields.push(name, value);
   }
-  fields.push("x-forwarded-for", facts.clientAddress, "x-forwarded-proto", facts.scheme);
+  fields.push("x-forwarded-for", facts.forwardedFor, "x-forwarded-proto", facts.scheme);
   if (facts.authority !== undefined) fields.push("x-forwarded-host", facts.authority);
+  if (facts.forwarded !== undefined) fields.push("forwarded", facts.forwarded);
   fields.push("x-request-id", facts.requestId, "via", `${via}${facts.httpVersion} countersign`);
   return fields;
 }

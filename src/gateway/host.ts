@@ -11,6 +11,11 @@ export type HostOutcome =
  */
 const AUTHORITY = /^(?:[A-Za-z0-9_~-]+(?:\.[A-Za-z0-9_~-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
 
+/** Whether a text is a host with an optional port. */
+export function isAuthority(text: string): boolean {
+  return AUTHORITY.test(text);
+}
+
 /**
  * Reads whom a request is for. Two Host fields, one that is no host, and none in HTTP/1.1 are refused (RFC 9112 §3.2).
  *
@@ -28,11 +33,11 @@ export function parseHost(
     if (name.length !== 4 || name.toLowerCase() !== "host") continue;
     if (authority !== undefined) return refused("there is more than one Host field");
     authority = rawFields[i + 1] as string;
-    if (!AUTHORITY.test(authority)) return refused("the Host field is not a host name with an optional port");
+    if (!isAuthority(authority)) return refused("the Host field is not a host name with an optional port");
   }
   if (authority === undefined && httpVersion !== "1.0") return refused("there is no Host field");
   if (targetAuthority === undefined) return { kind: "host", authority };
-  return AUTHORITY.test(targetAuthority)
+  return isAuthority(targetAuthority)
     ? { kind: "host", authority: targetAuthority }
     : refused("the request target names no valid host");
 }

@@ -5,8 +5,8 @@ import type { Peer, PeerCertificate } from "../policy/caller-request.ts";
 import type { ClientRequest } from "./client-message.ts";
 import { isHttp2Request } from "./http2-message.ts";
 
-/** A peer whose address is not known any more, because its connection has ended. */
-const UNKNOWN_ADDRESS = "unknown";
+/** What is said of an address that nobody knows (RFC 7239 §6.2), such as that of a connection which has ended. */
+export const UNKNOWN_ADDRESS = "unknown";
 
 /** The address of every peer on a Unix socket. */
 const UNIX_ADDRESS = "unix";
@@ -53,7 +53,7 @@ export function connectionSchemeOf(clientRequest: ClientRequest): "http" | "http
 }
 
 /** An IPv4 client of a listener for IPv6 comes as `::ffff:192.0.2.1` (RFC 4291 §2.5.5.2). */
-function plainAddress(address: string): string {
+export function plainAddress(address: string): string {
   const [, embedded = ""] = /^::ffff:([\d.]+)$/i.exec(address) ?? [];
   return isIPv4(embedded) ? embedded : address;
 }

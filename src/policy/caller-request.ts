@@ -9,9 +9,12 @@ export interface CallerRequest {
   readonly peer: Peer;
 }
 
+/** The address of every peer of a Unix socket. */
+export const UNIX_PEER = "unix";
+
 /** The other end of the connection that a request came on. */
 export interface Peer {
-  /** Its IP address; an IPv4 address is always in its own form. */
+  /** Its IP address, an IPv4 address always in its own form; {@link UNIX_PEER} on a Unix socket. */
   readonly address: string;
   /** The certificate that it showed in the TLS handshake; `undefined` where it showed none. */
   certificate(): PeerCertificate | undefined;

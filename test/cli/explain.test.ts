@@ -394,7 +394,7 @@ describe("wrong usage exits with 2", () => {
     [["/", "GET"], "expected a method such as GET before the URL"],
     [["CONNECT", "a:443"], "CONNECT: no request is tunnelled"],
     [["GET", "/", "-H", "X-Region"], "-H: expected 'name: value' in field 1"],
-    [["GET", "/", "--from", "localhost"], "--from: expected an IP address such as 10.0.0.7"],
+    [["GET", "/", "--from", "localhost"], "--from: expected an IP address such as 10.0.0.7, or unix"],
     [
       ["GET", "/", "--client-cert", "sidecar.yaml"],
       "--client-cert: sidecar.yaml cannot be read as a certificate",

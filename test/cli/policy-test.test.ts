@@ -270,7 +270,7 @@ describe("a file of tests with problems has each of them told with its place", (
         "3:23 tests[0].request.method: expected a method such as GET; methods are case-sensitive: did you mean GET?",
         "3:51 tests[0].request.headers.X-A: expected a text, or a list of texts for a field of several lines; quote a number",
         '3:59 tests[0].request.headers["X B"]: expected a field name such as "X-Region"',
-        '3:69 tests[0].request.from: expected an IP address such as "10.0.0.7"',
+        '3:69 tests[0].request.from: expected an IP address such as "10.0.0.7", or unix',
         "4:13 tests[0].expect: expected something, such as status: forwarded",
       ],
     ],

@@ -765,6 +765,7 @@ describe("the configuration as a whole", () => {
       admin: undefined,
       upstream,
       publicUrl: undefined,
+      trustedProxies: [],
       allowInPath: [],
       limits: {
         headerBytes: 16_384,

@@ -100,6 +100,8 @@ const field = fc.oneof(
   fc.tuple(fc.constantFrom("X-Service-Token", "x.service.token"), fc.constant("forged")),
   fc.constantFrom<[string, string]>(
     ["X-Forwarded-For", "1.2.3.4"],
+    ["X-Forwarded-Host", "x.b.example"],
+    ["X-Forwarded-Proto", "https"],
     ["Forwarded", "for=1.2.3.4"],
     ["Te", "trailers"],
   ),
@@ -142,9 +144,10 @@ test("explain says of every request what becomes of it", { timeout: 60_000 }, as
     fc.asyncProperty(
       fc.array(policy, { minLength: 1, maxLength: 4 }),
       fc.boolean(),
+      fc.boolean(),
       fc.array(request, { minLength: 8, maxLength: 12 }),
-      async (policies, forwardCredential, requests) => {
-        const yaml = configurationOf(policies, forwardCredential, second.url);
+      async (policies, forwardCredential, trustsProxy, requests) => {
+        const yaml = `${configurationOf(policies, forwardCredential, second.url)}trustedProxies: [${trustsProxy ? "127.0.0.1" : ""}]\n`;
         await using sidecar = await startSidecar(first.url, { yaml });
         const keys = await borrowKeys(sidecar.config);
         await using stage = await openStage(sidecar.config, keys);
@@ -185,6 +188,7 @@ test("explain says of every request what becomes of it", { timeout: 60_000 }, as
 const OUTCOMES = [
   "ERR_CREDENTIAL_INVALID",
   "ERR_CREDENTIAL_MISSING",
+  "ERR_FORWARDED_AMBIGUOUS",
   "ERR_HOST_INVALID",
   "ERR_ISSUER_PATH_UNKNOWN",
   "ERR_METHOD_NOT_ALLOWED",

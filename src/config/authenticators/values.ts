@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { canonicalFieldName } from "../../gateway/fields.ts";
 import { parseRange } from "../../policy/authenticators/address-ranges.ts";
+import { UNIX_PEER } from "../../policy/caller-request.ts";
 import { durationUpTo, FIELD_NAME, httpUrl, text } from "../values.ts";
 
 /** Fields that a request cannot do without, or that no end-to-end value stands in. */
@@ -40,6 +41,13 @@ const RANGE_EXPECTED = 'expected a range of addresses such as "10.0.0.0/8", or o
 /** A range of IP addresses in CIDR notation. */
 export const addressRange = text(RANGE_EXPECTED, (value) =>
   parseRange(value) ? { value } : { expected: RANGE_EXPECTED },
+);
+
+const PROXY_EXPECTED = `${RANGE_EXPECTED}, or unix`;
+
+/** Whose word about a client counts: a range of addresses, or `unix` for the peers of a Unix socket. */
+export const trustedProxy = text(PROXY_EXPECTED, (value) =>
+  value === UNIX_PEER || parseRange(value) ? { value } : { expected: PROXY_EXPECTED },
 );
 
 const INSTANT_EXPECTED = 'expected a time such as "2027-01-31" or "2027-01-31T12:00:00Z"';
