@@ -315,9 +315,11 @@ authenticate: [edge, anonymous]
 `;
 
   test("not by an address in X-Forwarded-For", async () => {
-    const { claims } = await send(["X-Forwarded-For: 203.0.113.7", "X-User: alice"], yaml("203.0.113.7"));
+    const lines = ["X-Forwarded-For: 203.0.113.7", "X-User: alice"];
+    const { headers, claims } = await send(lines, yaml("203.0.113.7"));
 
     expect(claims).toMatchObject({ sub: "api-gateway", ip: "203.0.113.7" });
+    expect(headers).not.toHaveProperty("x-user");
   });
 
   test("and a peer that may goes on to do so for others", async () => {
