@@ -18,7 +18,7 @@ export function describeExplanation(explanation: Explanation): string {
     ...block("removed", aligned(removedLines(explanation))),
     ...block("token", token ? tokenLines(token) : []),
     ...block("forwarded", forwardedLines(explanation)),
-    ...block("answered", explanation.outcome === "issuer" ? ["by the issuer; never forwarded"] : []),
+    ...block("answered", answeredLines(explanation)),
     ...block("refused", refusalLines(explanation)),
     ...warnings.flatMap((warning) => block("warning", [printableText(warning)])),
   ].join("\n");
@@ -113,6 +113,13 @@ function describeLeftOut({ name, key, template }: LeftOutClaim): string {
 function forwardedLines({ request, target, upstream, token }: Explanation): string[] {
   if (target === null) return [];
   return [`${request.method} ${printableText(target)} to ${upstream}${token ? "" : ", without a token"}`];
+}
+
+function answeredLines({ outcome }: Explanation): string[] {
+  if (outcome === "issuer") return ["by the issuer; never forwarded"];
+  return outcome === "options"
+    ? ["by the sidecar: the request asks what a server can do, and goes no further"]
+    : [];
 }
 
 function refusalLines({ refusal }: Explanation): string[] {

@@ -25,8 +25,8 @@ export interface Explanation {
     readonly path: string | null;
     readonly from: string;
   };
-  /** `issuer`: the sidecar answers it with a document of the issuer. */
-  readonly outcome: "forwarded" | "refused" | "issuer";
+  /** `issuer`: the sidecar answers it with a document of the issuer. `options`: it answers what itself can do. */
+  readonly outcome: "forwarded" | "refused" | "issuer" | "options";
   readonly policy: string | null;
   /** The policies that were looked at before, in order. */
   readonly passedOver: readonly PassedOver[];

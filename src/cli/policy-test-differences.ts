@@ -32,7 +32,8 @@ function ofOutcome({ policy, status, code }: Expectation, decision: Decision): D
   const outcome = describeOutcome(decision);
   const refused = decision.kind === "refused" ? decision : undefined;
   const matched = decision.kind === "forward" ? decision.route.policy.name : refused?.policy?.name;
-  const became = decision.kind === "forward" ? "forwarded" : refused ? statusByCode[refused.code] : "issuer";
+  const answered = decision.kind === "forward" ? "forwarded" : decision.kind;
+  const became = refused ? statusByCode[refused.code] : answered;
   return [
     ...difference(["policy"], policy, matched, matched ?? `none: ${outcome}`),
     ...difference(["status"], status, became, outcome),
@@ -80,6 +81,7 @@ function difference(path: KeyPath, expected: unknown, found: unknown, actual: st
 function describeOutcome(decision: Decision): string {
   if (decision.kind === "forward") return "forwarded";
   if (decision.kind === "issuer") return "answered by the issuer";
+  if (decision.kind === "options") return "answered by the sidecar, as it asks what a server can do";
   const { code, detail, cause } = decision;
   const reason = cause === undefined ? detail : `${detail}: ${cause}`;
   return `${statusByCode[code]} ${code} (${reason})`;

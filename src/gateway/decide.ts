@@ -30,9 +30,11 @@ import {
   type TrustedProxies,
 } from "./forwarding.ts";
 import { hostOf, parseHost } from "./host.ts";
+import { countForward, maxForwardsOf } from "./max-forwards.ts";
 import { moduleInputOf } from "./module-input.ts";
 import type { Refusal } from "./problem.ts";
 import { RequestContext } from "./request-facts.ts";
+import { asksAboutServer } from "./server-options.ts";
 import { type Ambiguity, parseTarget } from "./target.ts";
 import type { Upstream } from "./upstream.ts";
 
@@ -118,7 +120,9 @@ export type Decision =
   | Passage
   | Refused
   /** It is for the issuer's own documents. */
-  | { readonly kind: "issuer"; readonly path: string };
+  | { readonly kind: "issuer"; readonly path: string }
+  /** It asks what the sidecar can do. */
+  | { readonly kind: "options" };
 
 /** Decides about a request; at once where nothing has to be waited for. */
 export type Decider = (request: ReceivedRequest) => Decision | Promise<Decision>;
@@ -133,10 +137,11 @@ export function createDecider(options: DeciderOptions): Decider {
   const match = createMatcher(options.routes);
 
   return function decide(request) {
-    const { method, rawFields, httpVersion, requestId, peer, hasBody } = request;
+    const { method, requestTarget, rawFields, httpVersion, requestId, peer, hasBody } = request;
 
     // The target, and whom it is for.
-    const parsed = parseTarget(request.requestTarget, allowInPath);
+    const isAboutServer = asksAboutServer(method, requestTarget);
+    const parsed = parseTarget(isAboutServer && requestTarget === "*" ? "/" : requestTarget, allowInPath);
     if (parsed.kind === "refused") return parsed;
     const { originForm, decodedPath, lenientPath } = parsed.target;
     const parsedHost = parseHost(rawFields, httpVersion, parsed.target.authority);
@@ -153,6 +158,11 @@ export function createDecider(options: DeciderOptions): Decider {
     const authority = client.authority ?? receivedAuthority;
     const clientAddress = client.address ?? shownAddress(peer.address);
     const host = hostOf(authority);
+
+    // What is not to go further.
+    const maxForwards = maxForwardsOf(method, rawFields);
+    if (isAboutServer || (maxForwards === 0 && method === "OPTIONS")) return { kind: "options" };
+    if (maxForwards === 0) return LAST_TRACE;
 
     // The issuer's own documents.
     if (isIssuerPath(decodedPath) || isIssuerPath(lenientPath)) return { kind: "issuer", path: decodedPath };
@@ -216,6 +226,8 @@ export function createDecider(options: DeciderOptions): Decider {
       );
       if (authentication.kind === "user" && authentication.originalToken !== undefined)
         fields.push(authentication.authenticator.originalTokenHeader as string, authentication.originalToken);
+
+      if (maxForwards !== undefined) countForward(fields, maxForwards);
 
       // The claims set: by the module of the policy, and its templates.
       const context = new RequestContext(
@@ -301,6 +313,11 @@ const NO_TRACE: Refused = {
   kind: "refused",
   code: "ERR_METHOD_NOT_ALLOWED",
   detail: "TRACE would show the token to the client",
+};
+const LAST_TRACE: Refused = {
+  kind: "refused",
+  code: "ERR_METHOD_NOT_ALLOWED",
+  detail: "this sidecar shows nobody what it received, and Max-Forwards lets the request go no further",
 };
 const MODULE_FAILED: Refused = {
   kind: "refused",

@@ -18,7 +18,7 @@ const HOP_BY_HOP = [
 const NEVER_IN_A_REQUEST = new Set([...HOP_BY_HOP, "proxy-authorization", "expect"]);
 /** What Countersign says itself, beside `X-Forwarded-*`. */
 const ABOUT_THE_CLIENT = new Set(["forwarded", "x-real-ip", "x-request-id"]);
-const NEVER_IN_A_RESPONSE = new Set([...HOP_BY_HOP, "proxy-authenticate"]);
+const NEVER_IN_A_RESPONSE = new Set([...HOP_BY_HOP, "proxy-authenticate", "proxy-authentication-info"]);
 
 /** Fields that a `Connection` field cannot take away: they frame the message or say whom it is for. */
 const NOT_NOMINABLE = new Set(["host", "content-length"]);

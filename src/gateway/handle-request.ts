@@ -10,6 +10,7 @@ import { connectionSchemeOf, peerOf } from "./peer.ts";
 import { answerProblem, type RequestProblem } from "./problem.ts";
 import { formProblemOf } from "./request-form.ts";
 import { requestIdOf } from "./request-id.ts";
+import { answerOptions } from "./server-options.ts";
 
 /** What a request meets on its way. */
 export interface RequestPathOptions {
@@ -80,6 +81,7 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
       if (decided.kind === "forward") return forward(decided);
       if (decided.kind === "issuer")
         return issuerEndpoints.answer(clientRequest, clientResponse, decided.path, requestId);
+      if (decided.kind === "options") return answerOptions(clientResponse);
       if (decided.cause === undefined) return refuse(decided);
       return fail(decided, decided.cause);
     }

@@ -1,10 +1,11 @@
 import type { RequestProblem } from "./problem.ts";
+import { ALLOWED_METHODS } from "./server-options.ts";
 
 /** CONNECT asks for a tunnel to anywhere. */
 export const NO_TUNNEL: RequestProblem = {
   code: "ERR_METHOD_NOT_ALLOWED",
   detail: "this is no tunnelling proxy",
-  fields: { allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" },
+  fields: { allow: ALLOWED_METHODS },
 };
 
 /** A request that is not whole after `timeouts.headers` or `timeouts.request`. */

@@ -135,6 +135,17 @@ refused    404 Not Found, ERR_NO_POLICY
 `);
   });
 
+  test("a request that asks what the sidecar can do", async () => {
+    using here = surroundings();
+    expect(await here.explain("OPTIONS", "*")).toMatchObject({
+      code: 0,
+      stdout: `OPTIONS, from 127.0.0.1
+
+answered   by the sidecar: the request asks what a server can do, and goes no further
+`,
+    });
+  });
+
   test("a request without a token, and one for the issuer", async () => {
     using here = surroundings();
     expect((await here.explain("GET", "/healthz")).stdout).toContain(
@@ -264,7 +275,7 @@ describe("the request is read as a real one is", () => {
     ["two Host fields", ["GET", "/", "-H", "Host: a", "-H", "Host: b"], "ERR_HOST_INVALID"],
     ["a host that is none", ["GET", "http://a b/"], "ERR_HOST_INVALID"],
     ["an ambiguous path", ["GET", "http://a/b%2fc"], "ERR_TARGET_AMBIGUOUS"],
-    ["a target that is no path", ["OPTIONS", "*"], "ERR_TARGET_INVALID"],
+    ["a target that is no path", ["GET", "*"], "ERR_TARGET_INVALID"],
     ["a coding that is not known", ["POST", "/", "-H", "Transfer-Encoding: gzip"], "ERR_REQUEST_MALFORMED"],
     ["TRACE where there is a token", ["TRACE", "/large"], "ERR_METHOD_NOT_ALLOWED"],
   ])("%s", async (_what, arguments_, code) => {
