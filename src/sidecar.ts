@@ -98,7 +98,8 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     const adminUrl = await startAdmin(issuer);
     const issuerEndpoints = createIssuerEndpoints(issuer, config.issuer.basePath);
     const decide = deciderOf(config, { routes: opened.routes, issuer, tokens, listenAuthority });
-    const handle = createRequestHandler({ decide, issuerEndpoints, connectionLimit, onFailure });
+    const { limits } = config;
+    const handle = createRequestHandler({ decide, issuerEndpoints, connectionLimit, limits, onFailure });
     for (const listener of listeners) listener.serve(handle);
     const urls = addresses.map((address, index) => urlOf(config.listen[index] as ListenOptions, address));
     return { url: urls[0] as string, urls, adminUrl, issuer };
@@ -108,7 +109,11 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     if (!config.admin || !adminListener) return undefined;
     const address = await adminListener.listen();
     adminListener.serve(
-      createAdminHandler({ issuer, host: address.kind === "tcp" ? address.host : undefined }),
+      createAdminHandler({
+        issuer,
+        limits: config.limits,
+        host: address.kind === "tcp" ? address.host : undefined,
+      }),
     );
     return urlOf(config.admin, address);
   }

@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import type { ClientRequest, ClientResponse } from "../gateway/client-message.ts";
 import { hostOf, parseHost } from "../gateway/host.ts";
 import { receivedFieldsOf } from "../gateway/http2-message.ts";
+import type { Limits } from "../gateway/limits.ts";
 import { answerProblem, type RequestProblem } from "../gateway/problem.ts";
 import { formProblemOf } from "../gateway/request-form.ts";
 import type { Issuer } from "../issuer/issuer.ts";
@@ -10,6 +11,7 @@ import { answerIdentityToken } from "./identity-token.ts";
 /** What the operators' listener serves. */
 export interface AdminOptions {
   readonly issuer: Issuer;
+  readonly limits: Limits;
   /** The host name that the listener was opened with; `undefined` is every address of the machine. */
   readonly host: string | undefined;
 }
@@ -18,11 +20,11 @@ export interface AdminOptions {
 export type AdminHandler = (clientRequest: ClientRequest, clientResponse: ClientResponse) => void;
 
 /** Creates the function that answers every request of the operators' listener. */
-export function createAdminHandler({ issuer, host }: AdminOptions): AdminHandler {
+export function createAdminHandler({ issuer, limits, host }: AdminOptions): AdminHandler {
   return (clientRequest, clientResponse) => {
     const refuse = (problem: RequestProblem) => answerProblem(clientResponse, problem, undefined);
 
-    const formProblem = formProblemOf(clientRequest);
+    const formProblem = formProblemOf(clientRequest, limits);
     if (formProblem) return refuse(formProblem);
     const rawFields = receivedFieldsOf(clientRequest);
     if (!Array.isArray(rawFields)) return refuse(rawFields);

@@ -96,7 +96,7 @@ export async function openStage(config: Config, { keys, answerFor }: StageOption
       const message = { httpVersion: "1.1", rawHeaders: rawFields, headers: headersOf(received) };
       answers = [];
       removedFields = [];
-      const problem = formProblemOf(message);
+      const problem = formProblemOf(message, config.limits);
       const decision: Decision = problem
         ? { kind: "refused", ...problem }
         : await decide({

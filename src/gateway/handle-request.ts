@@ -5,6 +5,7 @@ import type { ConnectionLimit } from "./connection-limit.ts";
 import type { Decider, Decision, Passage } from "./decide.ts";
 import { receivedFieldsOf } from "./http2-message.ts";
 import type { IssuerEndpoints } from "./issuer-endpoints.ts";
+import type { Limits } from "./limits.ts";
 import { hasBody } from "./message-body.ts";
 import { connectionSchemeOf, peerOf } from "./peer.ts";
 import { answerProblem, type RequestProblem } from "./problem.ts";
@@ -18,6 +19,7 @@ export interface RequestPathOptions {
   readonly decide: Decider;
   readonly issuerEndpoints: IssuerEndpoints;
   readonly connectionLimit: ConnectionLimit;
+  readonly limits: Limits;
   /** Told of each request that failed for a reason that the operator should know. */
   readonly onFailure: (failure: RequestFailure) => void;
 }
@@ -34,7 +36,7 @@ export type RequestHandler = (clientRequest: ClientRequest, clientResponse: Clie
 
 /** Creates the function that answers each request: it is decided about, then forwarded or refused. */
 export function createRequestHandler(options: RequestPathOptions): RequestHandler {
-  const { decide, issuerEndpoints, connectionLimit, onFailure } = options;
+  const { decide, issuerEndpoints, connectionLimit, limits, onFailure } = options;
 
   return (clientRequest, clientResponse) => {
     const requestId = requestIdOf(clientRequest.headers["x-request-id"]);
@@ -57,7 +59,7 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
     const { method = "", url = "", httpVersion } = clientRequest;
 
     // A form that Node.js lets through.
-    const formProblem = formProblemOf(clientRequest);
+    const formProblem = formProblemOf(clientRequest, limits);
     if (formProblem) return refuse(formProblem);
     const rawFields = receivedFieldsOf(clientRequest);
     if (!Array.isArray(rawFields)) return refuse(rawFields);
@@ -93,8 +95,9 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
       route.upstream.forward(
         clientRequest,
         clientResponse,
-        { method, target, fields, hasBody: bodyFollows },
-        ({ problem, cause }) => fail(problem, reasonOf(cause)),
+        { method, target, fields, hasBody: bodyFollows, maxBodyBytes: limits.bodyBytes },
+        ({ problem, cause }) =>
+          problem.code === "ERR_BODY_TOO_LARGE" ? refuse(problem) : fail(problem, reasonOf(cause)),
       );
     }
   }

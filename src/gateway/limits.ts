@@ -1,6 +1,6 @@
 /** How much one client, or all of them, may ask for. */
 export interface Limits {
-  /** All fields of a request together. */
+  /** The request line and all fields together, without what stands between names and values. */
   readonly headerBytes: number;
   /** Field lines of a request. */
   readonly headerCount: number;

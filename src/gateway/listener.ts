@@ -149,9 +149,12 @@ export function createListener(
   };
 }
 
-function problemOf(code: string | undefined, maxFieldBytes: number): RequestProblem {
+function problemOf(code: string | undefined, headerBytes: number): RequestProblem {
   if (code === "HPE_HEADER_OVERFLOW")
-    return { code: "ERR_FIELDS_TOO_LARGE", detail: `the fields are larger than ${maxFieldBytes} bytes` };
+    return {
+      code: "ERR_FIELDS_TOO_LARGE",
+      detail: `the request line and the fields are larger than ${headerBytes} bytes`,
+    };
   if (code === "ERR_HTTP_REQUEST_TIMEOUT") return REQUEST_LATE;
   return { code: "ERR_REQUEST_MALFORMED", detail: "this is not a valid HTTP/1.1 request" };
 }

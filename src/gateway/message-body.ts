@@ -44,6 +44,16 @@ export function hasUnreadBody(clientRequest: ClientRequest): boolean {
   return !clientRequest.complete && hasBody(clientRequest);
 }
 
+/** Why a body that says its length nowhere was broken off. */
+export class BodyTooLarge extends Error {
+  readonly maxBytes: number;
+
+  constructor(maxBytes: number) {
+    super(`the body is larger than ${maxBytes} bytes`);
+    this.maxBytes = maxBytes;
+  }
+}
+
 /**
  * The body of a client's request, for undici. It may be destroyed (undici does so where it gives up on a request)
  * and leaves the client's connection open all the same, so that an answer can still be sent there.
@@ -51,12 +61,18 @@ export function hasUnreadBody(clientRequest: ClientRequest): boolean {
 export class RequestBody extends Readable {
   readonly #clientRequest: ClientRequest;
 
-  constructor(clientRequest: ClientRequest) {
+  /** @param maxBytes the longest that goes on; `undefined`: any */
+  constructor(clientRequest: ClientRequest, maxBytes: number | undefined) {
     super();
     this.#clientRequest = clientRequest;
     // undici stops listening when it is done with a request, and an error that nobody hears ends the process.
     this.on("error", () => {});
+    let bytes = 0;
     clientRequest.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      // An end here would make a whole body of its beginning: only an error keeps the upstream from taking it.
+      if (maxBytes !== undefined && bytes > maxBytes && !this.destroyed)
+        this.destroy(new BodyTooLarge(maxBytes));
       if (!this.destroyed && !this.push(chunk)) clientRequest.pause();
     });
     // A client that goes away in the middle: the upstream must not take what came for the whole.

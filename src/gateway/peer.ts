@@ -1,15 +1,12 @@
 import type { Http2Session } from "node:http2";
 import { isIPv4, type Socket } from "node:net";
 import { TLSSocket } from "node:tls";
-import type { Peer, PeerCertificate } from "../policy/caller-request.ts";
+import { type Peer, type PeerCertificate, UNIX_PEER } from "../policy/caller-request.ts";
 import type { ClientRequest } from "./client-message.ts";
 import { isHttp2Request } from "./http2-message.ts";
 
 /** What is said of an address that nobody knows (RFC 7239 §6.2), such as that of a connection which has ended. */
 export const UNKNOWN_ADDRESS = "unknown";
-
-/** The address of every peer on a Unix socket. */
-const UNIX_ADDRESS = "unix";
 
 /** The other end of a request's connection; to be asked for when the request comes, as all is gone with the connection. */
 export function peerOf(clientRequest: ClientRequest): Peer {
@@ -44,7 +41,7 @@ export function noteUnixSocket(socket: Socket): void {
 function addressOf(socket: Socket): string {
   const { remoteAddress } = socket;
   if (remoteAddress !== undefined) return plainAddress(remoteAddress);
-  return unixSockets.has(socket) ? UNIX_ADDRESS : UNKNOWN_ADDRESS;
+  return unixSockets.has(socket) ? UNIX_PEER : UNKNOWN_ADDRESS;
 }
 
 /** The scheme of the URLs that lead to a request's connection. */

@@ -22,8 +22,8 @@ function bodyOf({ code, detail }: RequestProblem, requestId: string | undefined)
   return `${JSON.stringify({ title: STATUS_CODES[status], status, detail, code, requestId })}\n`;
 }
 
-/** Statuses of a request whose very form was wrong: what follows on its connection is not to be trusted. */
-const CLOSING_STATUSES: ReadonlySet<number> = new Set([400, 431, 505]);
+/** Statuses of a request whose very form was wrong: what follows on its connection is not to be trusted, or is not wanted. */
+const CLOSING_STATUSES: ReadonlySet<number> = new Set([400, 413, 431, 505]);
 
 /** Whether the connection closes behind this answer: also where it is one too many. */
 function endsConnection({ code }: RequestProblem): boolean {

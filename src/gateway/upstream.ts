@@ -6,8 +6,9 @@ import type { ClientRequest, ClientResponse } from "./client-message.ts";
 import { announceEnd, endResponse, writePiece } from "./client-response.ts";
 import { clientResponseFields, type RawFields } from "./fields.ts";
 import { isHttp2Response } from "./http2-message.ts";
-import { hasUnreadBody, isChunkedAlone, RequestBody } from "./message-body.ts";
+import { BodyTooLarge, hasUnreadBody, isChunkedAlone, RequestBody } from "./message-body.ts";
 import type { RequestProblem } from "./problem.ts";
+import { bodyTooLarge } from "./request-form.ts";
 import type { UpstreamOptions } from "./upstream-options.ts";
 
 /** A request that is ready to be sent on. */
@@ -18,6 +19,8 @@ export interface UpstreamRequest {
   readonly fields: RawFields;
   /** The client's message is the body, where it has one. */
   readonly hasBody: boolean;
+  /** The longest body that goes on; `undefined`: any. */
+  readonly maxBodyBytes: number | undefined;
 }
 
 /** How one exchange with the upstream ended badly. */
@@ -59,12 +62,12 @@ export function createUpstream({ origin, connections, timeouts }: UpstreamOption
     bodyTimeout: timeouts.bodySeconds * 1000,
   });
   return {
-    forward(clientRequest, clientResponse, { method, target, fields, hasBody }, onFailure) {
+    forward(clientRequest, clientResponse, { method, target, fields, hasBody, maxBodyBytes }, onFailure) {
       const options: Dispatcher.DispatchOptions = {
         path: target,
         method,
         headers: fields,
-        body: hasBody ? new RequestBody(clientRequest) : null,
+        body: hasBody ? new RequestBody(clientRequest, maxBodyBytes) : null,
       };
       // A stream of events may be silent for as long as nothing happens.
       if (clientRequest.headers.accept?.includes("text/event-stream")) options.bodyTimeout = 0;
@@ -187,6 +190,7 @@ const UNREACHABLE = new Set([
 ]);
 
 function problemOf(error: Error): RequestProblem {
+  if (error instanceof BodyTooLarge) return bodyTooLarge(error.maxBytes);
   const code = codeOf(error);
   const timeout = TIMEOUTS[code];
   if (timeout) return { code: "ERR_UPSTREAM_TIMEOUT", detail: timeout };

@@ -21,6 +21,7 @@ async function startWithTokens(upstreamUrl: string, tokenFor: Tokens["tokenFor"]
     connectionLimit: new ConnectionLimit(10),
     decide: deciderOf(config, { routes, issuer, tokens: { tokenFor }, listenAuthority: "127.0.0.1" }),
     issuerEndpoints: createIssuerEndpoints(issuer, config.issuer.basePath),
+    limits: config.limits,
     onFailure: ({ cause }) => causes.push(cause),
   });
   listener.serve(handle);
