@@ -1,3 +1,8 @@
+import { once } from "node:events";
+import { request as httpRequest, type IncomingMessage } from "node:http";
+import { connect as connectHttp2 } from "node:http2";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { decodeJwt } from "jose";
 import { describe, expect, test } from "vitest";
 import { openStage } from "../../src/cli/rehearsal.ts";
@@ -5,6 +10,7 @@ import { makeRehearsalKeys } from "../../src/cli/rehearsal-keys.ts";
 import { parseConfig } from "../../src/index.ts";
 import { fieldValues } from "../../src/policy/caller-request.ts";
 import { startBackend } from "../support/backend.ts";
+import { temporaryFolder } from "../support/command-line.ts";
 import { sendRaw } from "../support/raw-client.ts";
 import { startSidecar } from "../support/sidecar.ts";
 import { ca, get, startTlsSidecar } from "../support/tls-sidecar.ts";
@@ -366,6 +372,51 @@ describe("the peer of a Unix socket", () => {
       ip: "unknown",
     });
   });
+});
+
+test.each([
+  ["[unix]", "127.0.0.1", "https"],
+  ["[127.0.0.1, unix]", "203.0.113.7, 127.0.0.1", "https"],
+  ["[127.0.0.1]", "unknown", "http"],
+])("over a real Unix socket trustedProxies: %s counts", async (trustedProxies, forwardedFor, scheme) => {
+  using folder = temporaryFolder();
+  const socketPath = join(folder.path, "c.sock");
+  await using backend = await startBackend();
+  await using _sidecar = await startSidecar(backend.url, {
+    yaml: `listen: unix:${socketPath}\nissuer: {url: "http://a/__issuer", keys: {ephemeral: true}}\ntrustedProxies: ${trustedProxies}\n${TOKEN}`,
+  });
+  const headers = { host: "a", "x-forwarded-for": "203.0.113.7, 127.0.0.1", "x-forwarded-proto": "https" };
+
+  const request = httpRequest({ socketPath, headers, agent: false }).end();
+  const [response] = (await once(request, "response")) as [IncomingMessage];
+  await text(response);
+
+  expect(backend.requests[0]?.headers).toMatchObject({
+    "x-forwarded-for": forwardedFor,
+    "x-forwarded-proto": scheme,
+  });
+});
+
+test("over HTTP/2 the scheme is that of the connection, and a trusted peer is believed", async () => {
+  await using backend = await startBackend();
+  await using tls = await startTlsSidecar(backend.url, { yaml: TRUSTED });
+  const session = connectHttp2(tls.sidecar.url, { ca: ca.cert });
+  for (const headers of [
+    { ":scheme": "http" },
+    { "x-forwarded-for": "203.0.113.7", "x-forwarded-proto": "http" },
+  ]) {
+    const stream = session.request({ ":path": "/a", ...headers });
+    stream.resume().end();
+    await once(stream, "close");
+  }
+  session.close();
+
+  const [direct, proxied] = backend.requests.map(({ headers }) => headers);
+  expect(direct).toMatchObject({
+    "x-forwarded-for": "127.0.0.1",
+    "x-forwarded-proto": "https",
+  });
+  expect(proxied).toMatchObject({ "x-forwarded-for": "203.0.113.7, 127.0.0.1", "x-forwarded-proto": "http" });
 });
 
 test("on a listener with TLS the scheme is https, whoever is trusted", async () => {

@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
+import { connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
 import { connect } from "node:net";
+import { text } from "node:stream/consumers";
 import { describe, expect, test } from "vitest";
 import { openStage } from "../../src/cli/rehearsal.ts";
 import { makeRehearsalKeys } from "../../src/cli/rehearsal-keys.ts";
@@ -200,6 +202,27 @@ describe("limits.bodyBytes", () => {
     await fetch(sidecar.url, { method: "POST", body: Buffer.alloc(3_000_000) });
 
     expect(backend.requests[0]?.body.length).toBe(3_000_000);
+  });
+
+  test.each([
+    ["a length", { "content-length": 11 }],
+    ["none", {}],
+  ])("over HTTP/2 a body of more is answered 413 too, with %s", async (_, headers) => {
+    await using backend = await startRawBackend(() => {});
+    await using sidecar = await startSidecar(backend.url, {
+      yaml: `listen: {address: "127.0.0.1:0", http2: true}\n${yaml}`,
+    });
+    const session = connectHttp2(sidecar.url);
+    const stream = session.request({ ":method": "POST", ":path": "/", ...headers });
+    stream.on("error", () => {});
+    stream.end("hello world");
+
+    const [{ ":status": status }] = (await once(stream, "response")) as [IncomingHttpHeaders];
+    const body = await text(stream);
+    session.destroy();
+
+    expect({ status, body: JSON.parse(body).code }).toEqual({ status: 413, body: "ERR_BODY_TOO_LARGE" });
+    expect(backend.received()).not.toMatch(/\r\n0\r\n\r\n$/);
   });
 
   test("explain says the same", async () => {
