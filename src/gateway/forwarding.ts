@@ -165,7 +165,7 @@ function linesOf(rawFields: readonly string[]): ForwardingLines {
  */
 function wordOfXForwarded(lines: ForwardingLines, isTrusted: TrustedProxies): Word | string {
   const elements = elementsOf(lines.for);
-  const { chain } = walk(elements.map(addressIn), isTrusted);
+  const { chain } = walk(elements, addressIn, isTrusted);
   const scheme = schemeIn(elementsOf(lines.proto).at(-1));
   if (scheme === INVALID) return "X-Forwarded-Proto is neither http nor https";
   const authority = authorityIn(elementsOf(lines.host).at(-1));
@@ -190,7 +190,8 @@ function wordOfForwarded(lines: readonly string[], isTrusted: TrustedProxies): W
     elements.push(...more);
   }
   const { chain, end } = walk(
-    elements.map(({ parameters }) => addressIn(parameters.get("for") ?? "unknown")),
+    elements,
+    ({ parameters }) => addressIn(parameters.get("for") ?? UNKNOWN_ADDRESS),
     isTrusted,
   );
   // The hop at which the walk ends is the client's. A trusted proxy has written it even where it keeps the address to itself.
@@ -213,17 +214,19 @@ function wordOfForwarded(lines: readonly string[], isTrusted: TrustedProxies): W
  * Goes from the nearest hop to the client: each address was seen by the proxy behind it, so it counts only where that one is
  * trusted. What stands left of the client's hop anybody may have sent.
  *
- * @param addresses from the farthest to the nearest; `undefined` is one that is unknown, hidden or broken
+ * @param hops from the farthest to the nearest
+ * @param addressOf `undefined` for a hop whose address is unknown, hidden or broken
  */
-function walk(
-  addresses: readonly (string | undefined)[],
+function walk<T>(
+  hops: readonly T[],
+  addressOf: (hop: T) => string | undefined,
   isTrusted: TrustedProxies,
 ): { readonly chain: readonly string[] /** Index of the hop where it ended. */; readonly end: number } {
   const chain: string[] = [];
-  let end = addresses.length;
+  let end = hops.length;
   while (end > 0) {
     end--;
-    const address = addresses[end];
+    const address = addressOf(hops[end] as T);
     if (address === undefined) break;
     chain.unshift(address);
     if (!isTrusted(address)) break;
