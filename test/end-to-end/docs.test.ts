@@ -64,6 +64,15 @@ test("the program in docs/library.md that runs a sidecar ends when it has closed
   );
 });
 
+test("the configuration in docs/behind-a-proxy.md is valid, and names the proxies", () => {
+  const [yaml = ""] = blocksOf("docs/behind-a-proxy.md", "yaml");
+
+  const { config, warnings } = parseConfig(yaml, { file: "sidecar.yaml" });
+
+  expect(warnings).toEqual([]);
+  expect(config.trustedProxies).toEqual(["10.0.1.7", "10.0.1.8"]);
+});
+
 test("the configuration in docs/identity-tokens.md is valid, and its request is answered with a token", async () => {
   const [yaml = ""] = blocksOf("docs/identity-tokens.md", "yaml");
   expect(parseConfig(yaml, { file: "sidecar.yaml" }).warnings).toEqual([]);
