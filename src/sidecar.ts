@@ -4,7 +4,7 @@ import { keyNeedsOf } from "./config/key-needs.ts";
 import { isWildcard } from "./config/wildcard.ts";
 import { shielded } from "./errors.ts";
 import { ConnectionLimit } from "./gateway/connection-limit.ts";
-import { createRequestHandler, type RequestFailure } from "./gateway/handle-request.ts";
+import { createRequestHandlers, type RequestFailure } from "./gateway/handle-request.ts";
 import { createIssuerEndpoints } from "./gateway/issuer-endpoints.ts";
 import { formatAddress, type ListenAddress, type ListenOptions } from "./gateway/listen-options.ts";
 import { createListener } from "./gateway/listener.ts";
@@ -99,8 +99,8 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     const issuerEndpoints = createIssuerEndpoints(issuer, config.issuer.basePath);
     const decide = deciderOf(config, { routes: opened.routes, issuer, tokens, listenAuthority });
     const { limits } = config;
-    const handle = createRequestHandler({ decide, issuerEndpoints, connectionLimit, limits, onFailure });
-    for (const listener of listeners) listener.serve(handle);
+    const handlers = createRequestHandlers({ decide, issuerEndpoints, connectionLimit, limits, onFailure });
+    for (const listener of listeners) listener.serve(handlers);
     const urls = addresses.map((address, index) => urlOf(config.listen[index] as ListenOptions, address));
     return { url: urls[0] as string, urls, adminUrl, issuer };
   }
@@ -108,13 +108,13 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   async function startAdmin(issuer: Issuer): Promise<string | undefined> {
     if (!config.admin || !adminListener) return undefined;
     const address = await adminListener.listen();
-    adminListener.serve(
-      createAdminHandler({
+    adminListener.serve({
+      request: createAdminHandler({
         issuer,
         limits: config.limits,
         host: address.kind === "tcp" ? address.host : undefined,
       }),
-    );
+    });
     return urlOf(config.admin, address);
   }
 

@@ -1,4 +1,5 @@
 import { type OutgoingHttpHeaders, STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
 import type { Writable } from "node:stream";
 import type { ClientResponse } from "./client-message.ts";
 import { endStream, isHttp2Response } from "./http2-message.ts";
@@ -39,6 +40,15 @@ export function beginResponse(
 
 /** A client that is still sending has this long to read the answer that ends its connection. */
 export const LINGER_MILLISECONDS = 500;
+
+/** Ends a connection behind these last bytes, whether its client does so or not. */
+export function endConnection(socket: Socket, lastBytes = ""): void {
+  socket.end(lastBytes);
+  // What still comes is read and dropped: unread, it would make the system discard the answer. But not for long.
+  socket.resume();
+  const linger = setTimeout(() => socket.destroy(), LINGER_MILLISECONDS);
+  socket.once("close", () => clearTimeout(linger));
+}
 
 const lingering = new WeakSet<ClientResponse>();
 

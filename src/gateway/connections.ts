@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { announceEnd, isLingering, LINGER_MILLISECONDS } from "./client-response.ts";
+import { announceEnd, endConnection, isLingering } from "./client-response.ts";
 import { answerProblem, type RequestProblem, rawProblem } from "./problem.ts";
 
 /** What is under way on one connection. */
@@ -13,6 +13,8 @@ interface ConnectionState {
   isEnding: boolean;
   /** What came last could not be read. */
   isRefused: boolean;
+  /** Where it is a tunnel by now: ends it. */
+  endTunnel: (() => void) | undefined;
 }
 
 /**
@@ -41,9 +43,20 @@ export class ClientConnections {
     return false;
   }
 
+  /** Whether every connection closes after what is under way on it. */
+  get isDraining(): boolean {
+    return this.#isDraining;
+  }
+
   /** Begins to watch a connection; to be called once for each. */
   add(socket: Socket): void {
-    this.#states.set(socket, { unfinished: new Set(), bytesAtRest: 0, isEnding: false, isRefused: false });
+    this.#states.set(socket, {
+      unfinished: new Set(),
+      bytesAtRest: 0,
+      isEnding: false,
+      isRefused: false,
+      endTunnel: undefined,
+    });
     if (this.#isDraining) this.#lastRequestAt = Date.now();
     socket.once("close", () => this.#states.delete(socket));
     // Node.js stops listening when it lets a connection go, as for CONNECT, and an error that nobody hears ends the process.
@@ -75,6 +88,20 @@ export class ClientConnections {
     return !state.isEnding;
   }
 
+  /** Whether every request that came on this connection has got its response, and another one may come. */
+  isIdle(socket: Socket): boolean {
+    const state = this.#states.get(socket);
+    return state !== undefined && state.unfinished.size === 0 && !state.isEnding;
+  }
+
+  /** No response is owed on this connection any more: it is a tunnel now. */
+  becomeTunnel(socket: Socket, end: () => void): void {
+    const state = this.#states.get(socket);
+    if (!state) return;
+    state.unfinished.clear();
+    state.endTunnel = end;
+  }
+
   /** This is the last request that is taken from its connection, which closes after the response. */
   endAfter({ socket }: IncomingMessage, clientResponse: ServerResponse): void {
     const state = this.#states.get(socket);
@@ -96,7 +123,7 @@ export class ClientConnections {
     state.isRefused = true;
     const owed = [...state.unfinished];
     const last = owed.at(-1);
-    if (!last) endWith(socket, rawProblem(problem));
+    if (!last) endConnection(socket, rawProblem(problem));
     else if (isLingering(last)) return;
     else if (last.req.complete) endBehind(last, socket);
     else if (owed.length === 1 && !last.headersSent) answerProblem(last, problem, undefined);
@@ -113,10 +140,14 @@ export class ClientConnections {
     }
   }
 
-  /** Ends the connections on which nothing is under way: no response is owed, and nothing of a request has come. */
+  /**
+   * Ends the connections on which nothing is under way: no response is owed, and nothing of a request has come. Also the
+   * tunnels, which would go on for ever.
+   */
   endIdle(): void {
-    for (const [socket, { unfinished, bytesAtRest, isEnding }] of this.#states)
-      if (unfinished.size === 0 && !isEnding && socket.bytesRead === bytesAtRest) endWith(socket, "");
+    for (const [socket, { unfinished, bytesAtRest, isEnding, endTunnel }] of this.#states)
+      if (endTunnel) endTunnel();
+      else if (unfinished.size === 0 && !isEnding && socket.bytesRead === bytesAtRest) endConnection(socket);
   }
 
   /** Lets a connection go that no longer speaks HTTP/1; whoever takes it knows of it. */
@@ -133,16 +164,8 @@ export class ClientConnections {
 
 /** What was wrong came behind whole requests: they still get their responses. */
 function endBehind(last: ServerResponse, socket: Socket): void {
-  if (last.headersSent) last.once("close", () => endWith(socket, ""));
+  if (last.headersSent) last.once("close", () => endConnection(socket));
   else announceEnd(last);
-}
-
-function endWith(socket: Socket, answer: string): void {
-  socket.end(answer);
-  // What still comes is read and dropped: unread, it would make the system discard the answer. But not for long.
-  socket.resume();
-  const linger = setTimeout(() => socket.destroy(), LINGER_MILLISECONDS);
-  socket.once("close", () => clearTimeout(linger));
 }
 
 function endsConnection(clientResponse: ServerResponse): boolean {

@@ -1,3 +1,5 @@
+import type { OutgoingHttpHeaders } from "node:http";
+
 /** Field lines as Node.js and undici hold them raw: name, value, name, value, … */
 export type RawFields = string[];
 
@@ -168,21 +170,39 @@ function withoutCookie(value: string, cookie: string): string {
  * The fields of the upstream's response that go on to the client: all but the connection-specific ones, and a
  * Content-Length where there can be no content (RFC 9110 §8.6).
  *
- * @param rawFields as undici gives them: name and value by turns
+ * @param rawFields name and value by turns, as undici or Node.js gives them
  */
-export function clientResponseFields(statusCode: number, rawFields: readonly Buffer[]): RawFields {
-  const all = rawFields.map((bytes) => bytes.toString("latin1"));
+export function clientResponseFields(statusCode: number, rawFields: readonly (Buffer | string)[]): RawFields {
+  const all = rawFields.map((bytes) => (typeof bytes === "string" ? bytes : bytes.toString("latin1")));
   const nominated = nominatedByConnection(all, (name) => name.toLowerCase());
+  const hasNoContent = statusCode === 204 || statusCode < 200;
   const fields: RawFields = [];
   for (let i = 0; i < all.length; i += 2) {
     const name = all[i] as string;
     const lowerCase = name.toLowerCase();
     if (NEVER_IN_A_RESPONSE.has(lowerCase)) continue;
     if (nominated.has(lowerCase) && !NOT_NOMINABLE.has(lowerCase)) continue;
-    if (statusCode === 204 && lowerCase === "content-length") continue;
+    if (hasNoContent && lowerCase === "content-length") continue;
     fields.push(name, all[i + 1] as string);
   }
   return fields;
+}
+
+/** Field lines as an object without a prototype; those of one name, however it is written, are a list. */
+export function fieldRecord(fields: RawFields): Record<string, string> {
+  const record: OutgoingHttpHeaders = Object.create(null);
+  const spelling = new Map<string, string>();
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] as string;
+    const value = fields[i + 1] as string;
+    const first = spelling.get(name.toLowerCase());
+    if (first === undefined) {
+      spelling.set(name.toLowerCase(), name);
+      record[name] = value;
+    } else record[first] = [record[first] as string | string[], value].flat();
+  }
+  // Its type knows no lists but for the names that Node.js would not join.
+  return record as Record<string, string>;
 }
 
 const NONE: ReadonlySet<string> = new Set();

@@ -12,6 +12,7 @@ import { answerProblem, type RequestProblem } from "./problem.ts";
 import { formProblemOf } from "./request-form.ts";
 import { requestIdOf } from "./request-id.ts";
 import { answerOptions } from "./server-options.ts";
+import type { WebSocketHandshake } from "./websocket-handshake.ts";
 
 /** What a request meets on its way. */
 export interface RequestPathOptions {
@@ -31,14 +32,27 @@ export interface RequestFailure extends RequestProblem {
   readonly cause: string;
 }
 
-/** Answers one request, in whatever way; it never throws. */
-export type RequestHandler = (clientRequest: ClientRequest, clientResponse: ClientResponse) => void;
+/** Answer one request each, in whatever way; they never throw. */
+export interface RequestHandlers {
+  request(clientRequest: ClientRequest, clientResponse: ClientResponse): void;
+  /** One for a WebSocket. */
+  upgrade(handshake: WebSocketHandshake): void;
+}
 
-/** Creates the function that answers each request: it is decided about, then forwarded or refused. */
-export function createRequestHandler(options: RequestPathOptions): RequestHandler {
+/** Creates the functions that answer each request: it is decided about, then forwarded or refused. */
+export function createRequestHandlers(options: RequestPathOptions): RequestHandlers {
   const { decide, issuerEndpoints, connectionLimit, limits, onFailure } = options;
 
-  return (clientRequest, clientResponse) => {
+  return {
+    request: (clientRequest, clientResponse) => answer(clientRequest, clientResponse, undefined),
+    upgrade: (handshake) => answer(handshake.clientRequest, handshake.clientResponse, handshake),
+  };
+
+  function answer(
+    clientRequest: ClientRequest,
+    clientResponse: ClientResponse,
+    handshake: WebSocketHandshake | undefined,
+  ) {
     const requestId = requestIdOf(clientRequest.headers["x-request-id"]);
     const refuse = (problem: RequestProblem) => answerProblem(clientResponse, problem, requestId);
     const fail = (problem: RequestProblem, cause: string) => {
@@ -48,13 +62,18 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
     const failInside = (error: unknown) =>
       fail({ code: "ERR_INTERNAL", detail: "this sidecar failed; its log says why" }, reasonOf(error));
     try {
-      handleRequest(clientRequest, clientResponse, { requestId, refuse, fail, failInside });
+      handleRequest(clientRequest, clientResponse, handshake, { requestId, refuse, fail, failInside });
     } catch (error) {
       failInside(error);
     }
-  };
+  }
 
-  function handleRequest(clientRequest: ClientRequest, clientResponse: ClientResponse, answers: Answers) {
+  function handleRequest(
+    clientRequest: ClientRequest,
+    clientResponse: ClientResponse,
+    handshake: WebSocketHandshake | undefined,
+    answers: Answers,
+  ) {
     const { requestId, refuse, fail, failInside } = answers;
     const { method = "", url = "", httpVersion } = clientRequest;
 
@@ -88,9 +107,13 @@ export function createRequestHandler(options: RequestPathOptions): RequestHandle
       return fail(decided, decided.cause);
     }
 
-    // Forward, and relay the response; unless the client left, or its message broke off, while it was decided.
+    // Forward, and relay the response, or let the bytes of a WebSocket pass; unless the client left, or its message broke off, while it was decided.
     function forward({ route, target, fields }: Passage) {
       if (isGone(clientResponse) || clientResponse.headersSent) return;
+      if (handshake)
+        return route.upstream.tunnel(handshake, { target, fields }, ({ problem, cause }) =>
+          fail(problem, reasonOf(cause)),
+        );
       if (bodyFollows && expectsContinue(clientRequest)) sendContinue(clientResponse);
       route.upstream.forward(
         clientRequest,

@@ -12,10 +12,18 @@ import type { ListenAddress, ListenOptions } from "./listen-options.ts";
 import { openAddress } from "./open-address.ts";
 import { noteUnixSocket } from "./peer.ts";
 import { tellProtocols } from "./prior-knowledge.ts";
-import type { RequestProblem } from "./problem.ts";
-import { NO_TUNNEL, REQUEST_LATE } from "./request-problems.ts";
+import { answerProblem, type RequestProblem } from "./problem.ts";
+import { DRAINING, NO_TUNNEL, REQUEST_LATE } from "./request-problems.ts";
 import { Handshakes, tlsServerOptions } from "./tls.ts";
 import { type TlsEvent, watchTlsFiles } from "./tls-reload.ts";
+import { asksForWebSocket, WebSocketHandshake } from "./websocket-handshake.ts";
+
+/** What answers what clients send. */
+export interface ClientHandlers {
+  request(clientRequest: ClientRequest, clientResponse: ClientResponse): void;
+  /** Without it a request for a WebSocket is a plain one. */
+  upgrade?(handshake: WebSocketHandshake): void;
+}
 
 /** The clients' side of the sidecar. */
 export interface Listener {
@@ -27,10 +35,10 @@ export interface Listener {
    * @throws {TlsFileError} ERR_LISTEN when a file of `tls` cannot be used
    */
   listen(): Promise<ListenAddress>;
-  /** Gives every request to `handle` from now on. */
-  serve(handle: (clientRequest: ClientRequest, clientResponse: ClientResponse) => void): void;
+  /** Gives every request to these from now on. */
+  serve(handlers: ClientHandlers): void;
   /**
-   * Accepts no more connections, lets the requests under way end, and closes theirs behind them.
+   * Accepts no more connections, lets the requests under way end, and closes theirs behind them; then ends the tunnels.
    *
    * @param drainMilliseconds after this what is left is destroyed
    */
@@ -56,6 +64,7 @@ export function createListener(
   const connections = new ClientConnections(limits.streams);
   const http2 = speaksHttp2 ? new Http2Connections(settings) : undefined;
   const upgrades = new WeakSet<IncomingMessage>();
+  let upgrade: ClientHandlers["upgrade"];
   const httpOptions: ServerOptions = {
     headersTimeout: timeouts.headersSeconds * 1000,
     requestTimeout: timeouts.requestSeconds * 1000,
@@ -66,8 +75,9 @@ export function createListener(
     insecureHTTPParser: false,
     // The request path refuses a request without Host itself, with a problem.
     requireHostHeader: false,
-    // No protocol is tunnelled: a request to upgrade is a plain one (RFC 9110 §7.8 lets a server ignore it).
+    // Only a WebSocket is tunnelled, and not before the responses that are owed; any other request to upgrade is a plain one.
     shouldUpgradeCallback(clientRequest) {
+      if (upgrade && asksForWebSocket(clientRequest) && connections.isIdle(clientRequest.socket)) return true;
       upgrades.add(clientRequest);
       return false;
     },
@@ -127,19 +137,29 @@ export function createListener(
       }
     },
 
-    serve(handle) {
+    serve(handlers) {
       const handleUnlessEnding = (clientRequest: IncomingMessage, clientResponse: ServerResponse) => {
         if (!connections.accept(clientRequest, clientResponse)) return;
         // Behind a request to upgrade that is not upgraded Node.js drops what has arrived already, so that the rest of a
         // request could look like a whole one.
         if (upgrades.has(clientRequest)) connections.endAfter(clientRequest, clientResponse);
-        handle(clientRequest, clientResponse);
+        handlers.request(clientRequest, clientResponse);
       };
+      upgrade = handlers.upgrade;
+      server.on("upgrade", (clientRequest, stream, head) => {
+        const socket = stream as Socket;
+        const handshake = new WebSocketHandshake(clientRequest, socket, head, (end) =>
+          connections.becomeTunnel(socket, end),
+        );
+        if (!connections.accept(clientRequest, handshake.clientResponse)) return;
+        if (connections.isDraining) answerProblem(handshake.clientResponse, DRAINING, undefined);
+        else handlers.upgrade?.(handshake);
+      });
       server.on("request", handleUnlessEnding);
       // The request path sends "100 Continue" itself, when the request is really forwarded, and ignores what else is expected.
       server.on("checkContinue", handleUnlessEnding);
       server.on("checkExpectation", handleUnlessEnding);
-      http2?.serve(handle);
+      http2?.serve(handlers.request);
     },
 
     async close(drainMilliseconds) {

@@ -13,3 +13,6 @@ export const REQUEST_LATE: RequestProblem = {
   code: "ERR_REQUEST_TIMEOUT",
   detail: "the request did not arrive in time",
 };
+
+/** Whoever comes while the last requests end. */
+export const DRAINING: RequestProblem = { code: "ERR_DRAINING", detail: "this sidecar is shutting down" };

@@ -10,6 +10,8 @@ import { BodyTooLarge, hasUnreadBody, isChunkedAlone, RequestBody } from "./mess
 import type { RequestProblem } from "./problem.ts";
 import { bodyTooLarge } from "./request-form.ts";
 import type { UpstreamOptions } from "./upstream-options.ts";
+import type { WebSocketHandshake } from "./websocket-handshake.ts";
+import { createWebSocketTunnels, type UpstreamHandshake } from "./websocket-tunnel.ts";
 
 /** A request that is ready to be sent on. */
 export interface UpstreamRequest {
@@ -43,6 +45,15 @@ export interface Upstream {
     upstreamRequest: UpstreamRequest,
     onFailure: (failure: UpstreamFailure) => void,
   ): void;
+  /**
+   * Sends a handshake on and opens a tunnel where the backend does; relays any other answer. Where that fails `onFailure` is
+   * called once, as by `forward`.
+   */
+  tunnel(
+    handshake: WebSocketHandshake,
+    upstreamHandshake: UpstreamHandshake,
+    onFailure: (failure: UpstreamFailure) => void,
+  ): void;
   /** Ends every connection at once. */
   destroy(): Promise<void>;
 }
@@ -51,7 +62,9 @@ export interface Upstream {
 const IDLE_CONNECTION_MS = 4000;
 
 /** Opens a pool of connections to one origin. No connection is made before the first request. */
-export function createUpstream({ origin, connections, timeouts }: UpstreamOptions): Upstream {
+export function createUpstream(options: UpstreamOptions): Upstream {
+  const { origin, connections, timeouts } = options;
+  const tunnels = createWebSocketTunnels(options);
   const pool = new Pool(origin, {
     connections,
     pipelining: 1,
@@ -63,17 +76,23 @@ export function createUpstream({ origin, connections, timeouts }: UpstreamOption
   });
   return {
     forward(clientRequest, clientResponse, { method, target, fields, hasBody, maxBodyBytes }, onFailure) {
-      const options: Dispatcher.DispatchOptions = {
+      const dispatchOptions: Dispatcher.DispatchOptions = {
         path: target,
         method,
         headers: fields,
         body: hasBody ? new RequestBody(clientRequest, maxBodyBytes) : null,
       };
       // A stream of events may be silent for as long as nothing happens.
-      if (clientRequest.headers.accept?.includes("text/event-stream")) options.bodyTimeout = 0;
-      pool.dispatch(options, new ResponseRelay(clientRequest, clientResponse, onFailure));
+      if (clientRequest.headers.accept?.includes("text/event-stream")) dispatchOptions.bodyTimeout = 0;
+      pool.dispatch(dispatchOptions, new ResponseRelay(clientRequest, clientResponse, onFailure));
     },
-    destroy: () => pool.destroy(),
+    tunnel(handshake, upstreamHandshake, onFailure) {
+      tunnels.open(handshake, upstreamHandshake, (cause) => onFailure({ problem: problemOf(cause), cause }));
+    },
+    destroy() {
+      tunnels.destroy();
+      return pool.destroy();
+    },
   };
 }
 

@@ -1,7 +1,7 @@
 import { connect } from "node:net";
 import { describe, expect, test } from "vitest";
 import { ConnectionLimit } from "../../src/gateway/connection-limit.ts";
-import { createRequestHandler } from "../../src/gateway/handle-request.ts";
+import { createRequestHandlers } from "../../src/gateway/handle-request.ts";
 import { createIssuerEndpoints } from "../../src/gateway/issuer-endpoints.ts";
 import type { Tokens } from "../../src/issuer/tokens.ts";
 import { deciderOf, openRoutes } from "../../src/open-routes.ts";
@@ -17,14 +17,14 @@ async function startWithTokens(upstreamUrl: string, tokenFor: Tokens["tokenFor"]
   const listener = createTestListener();
   const causes: string[] = [];
   const port = portOf(await listener.listen());
-  const handle = createRequestHandler({
+  const handlers = createRequestHandlers({
     connectionLimit: new ConnectionLimit(10),
     decide: deciderOf(config, { routes, issuer, tokens: { tokenFor }, listenAuthority: "127.0.0.1" }),
     issuerEndpoints: createIssuerEndpoints(issuer, config.issuer.basePath),
     limits: config.limits,
     onFailure: ({ cause }) => causes.push(cause),
   });
-  listener.serve(handle);
+  listener.serve(handlers);
   return {
     port,
     causes,

@@ -24,10 +24,12 @@ async function startListener() {
   const listener = createTestListener({ tls: { cert, key, clientCa, clientCertificate: "optional" } });
   const peers: Peer[] = [];
   const resumed: boolean[] = [];
-  listener.serve((clientRequest, clientResponse) => {
-    peers.push(peerOf(clientRequest));
-    resumed.push((clientRequest.socket as TLSSocket).isSessionReused());
-    clientResponse.end();
+  listener.serve({
+    request(clientRequest, clientResponse) {
+      peers.push(peerOf(clientRequest));
+      resumed.push((clientRequest.socket as TLSSocket).isSessionReused());
+      clientResponse.end();
+    },
   });
   const port = portOf(await listener.listen());
   onTestFinished(() => listener.close(0));
@@ -114,9 +116,11 @@ test("a connection that is resumed has the certificate of the one before", async
 test("an IPv4 client of a listener on every address has an IPv4 address, and over plain HTTP no certificate", async () => {
   const listener = createTestListener({ address: { kind: "tcp", host: undefined, port: 0 } });
   const peers: Peer[] = [];
-  listener.serve((clientRequest, clientResponse) => {
-    peers.push(peerOf(clientRequest));
-    clientResponse.end();
+  listener.serve({
+    request(clientRequest, clientResponse) {
+      peers.push(peerOf(clientRequest));
+      clientResponse.end();
+    },
   });
   const port = portOf(await listener.listen());
   onTestFinished(() => listener.close(0));
@@ -127,10 +131,12 @@ test("an IPv4 client of a listener on every address has an IPv4 address, and ove
 test("a peer that has gone has the address unknown", async () => {
   const listener = createTestListener();
   const { promise: asked, resolve } = Promise.withResolvers<string>();
-  listener.serve(async (clientRequest) => {
-    clientRequest.socket.destroy();
-    await once(clientRequest.socket, "close");
-    resolve(peerOf(clientRequest).address);
+  listener.serve({
+    async request(clientRequest) {
+      clientRequest.socket.destroy();
+      await once(clientRequest.socket, "close");
+      resolve(peerOf(clientRequest).address);
+    },
   });
   const port = portOf(await listener.listen());
   onTestFinished(() => listener.close(0));
