@@ -1,4 +1,3 @@
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
@@ -7,6 +6,7 @@ import { startBackend } from "../support/backend.ts";
 import { startRawBackend } from "../support/raw-backend.ts";
 import { sendRaw, statusesOf } from "../support/raw-client.ts";
 import { startSidecar } from "../support/sidecar.ts";
+import { startStoppedBackend } from "../support/stopped-backend.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
@@ -19,25 +19,6 @@ async function closedPort(): Promise<string> {
   const backend = await startBackend();
   await backend[Symbol.asyncDispose]();
   return backend.url;
-}
-
-/** A process that is stopped with its queue of connections full: the kernel leaves further ones without an answer. */
-async function startStoppedBackend(): Promise<{ readonly url: string } & AsyncDisposable> {
-  const program =
-    "require('net').createServer().listen({port: 0, host: '127.0.0.1', backlog: 1}, function () { console.log(this.address().port) })";
-  const child = spawn(process.execPath, ["-e", program]);
-  const [line] = (await once(child.stdout, "data")) as [Buffer];
-  const port = Number(line);
-  child.kill("SIGSTOP");
-  const queued = Array.from({ length: 8 }, () => connect(port, "127.0.0.1").on("error", () => {}));
-  return {
-    url: `http://127.0.0.1:${port}`,
-    async [Symbol.asyncDispose]() {
-      for (const socket of queued) socket.destroy();
-      child.kill("SIGKILL");
-      await once(child, "close");
-    },
-  };
 }
 
 test.each([

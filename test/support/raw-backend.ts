@@ -18,11 +18,15 @@ const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
  * Starts a raw backend.
  *
  * @param answer called for each piece of data; by default every piece that ends a header section is answered 200
+ * @param options with `allowHalfOpen` its connections stay open when the other side has ended
  */
-export async function startRawBackend(answer?: (socket: Socket, data: string) => void): Promise<RawBackend> {
+export async function startRawBackend(
+  answer?: (socket: Socket, data: string) => void,
+  { allowHalfOpen = false } = {},
+): Promise<RawBackend> {
   let received = "";
   const sockets: Socket[] = [];
-  const server = createServer((socket) => {
+  const server = createServer({ allowHalfOpen }, (socket) => {
     sockets.push(socket);
     socket.on("error", () => {});
     socket.on("data", (data) => {
