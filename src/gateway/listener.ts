@@ -13,6 +13,7 @@ import { openAddress } from "./open-address.ts";
 import { noteUnixSocket } from "./peer.ts";
 import { tellProtocols } from "./prior-knowledge.ts";
 import { answerProblem, type RequestProblem } from "./problem.ts";
+import { requestIdOf } from "./request-id.ts";
 import { DRAINING, NO_TUNNEL, REQUEST_LATE } from "./request-problems.ts";
 import { Handshakes, tlsServerOptions } from "./tls.ts";
 import { type TlsEvent, watchTlsFiles } from "./tls-reload.ts";
@@ -152,8 +153,10 @@ export function createListener(
           connections.becomeTunnel(socket, end),
         );
         if (!connections.accept(clientRequest, handshake.clientResponse)) return;
-        if (connections.isDraining) answerProblem(handshake.clientResponse, DRAINING, undefined);
-        else handlers.upgrade?.(handshake);
+        if (connections.isDraining) {
+          const requestId = requestIdOf(clientRequest.headers["x-request-id"]);
+          answerProblem(handshake.clientResponse, DRAINING, requestId);
+        } else handlers.upgrade?.(handshake);
       });
       server.on("request", handleUnlessEnding);
       // The request path sends "100 Continue" itself, when the request is really forwarded, and ignores what else is expected.

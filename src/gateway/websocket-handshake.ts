@@ -62,14 +62,13 @@ export class WebSocketHandshake {
   }
 
   /**
-   * Ends HTTP on this connection, which is paused and begins with what was sent ahead.
+   * Ends HTTP on this connection, which begins with what was sent ahead.
    *
    * @param end ends the tunnel that begins now
    */
   switchProtocols(end: () => void): Socket {
     const socket = this.#socket;
     socket.off("drain", this.#passDrain).off("end", this.#leave).off("data", this.#keep);
-    socket.pause();
     this.clientResponse.detachSocket(socket);
     if (this.#earlyBytes > 0) socket.unshift(Buffer.concat(this.#early));
     this.#onSwitched(end);

@@ -6,8 +6,10 @@ import { promisify } from "node:util";
 import { decodeJwt } from "jose";
 import { expect, test } from "vitest";
 import { parseConfig } from "../../src/index.ts";
+import { apiKeyEntry } from "../support/api-keys.ts";
 import { runCommand, temporaryFolder } from "../support/command-line.ts";
 import { startSidecar } from "../support/sidecar.ts";
+import { openWebSocket, startWebSocketBackend } from "../support/websocket.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -99,6 +101,25 @@ test("the configuration in docs/identity-tokens.md is valid, and its request is 
     deployment: "main-53c4947",
     environment_type: "production",
   });
+});
+
+test("with the configuration in docs/websockets.md a browser's ticket opens a WebSocket", async () => {
+  const [yaml = ""] = blocksOf("docs/websockets.md", "yaml");
+  expect(parseConfig(yaml, { file: "sidecar.yaml" }).warnings).toEqual([]);
+  using folder = temporaryFolder();
+  const tickets = join(folder.path, "tickets.yaml");
+  writeFileSync(tickets, `keys:\n  - ${apiKeyEntry("a-ticket", "alice")}\n`);
+  await using backend = await startWebSocketBackend();
+  await using sidecar = await startSidecar(backend.url, {
+    yaml: yaml.replace(/^upstream:.*\n/m, "").replace("./tickets.yaml", tickets),
+  });
+
+  const client = await openWebSocket(`${sidecar.url}/chat?ticket=a-ticket&room=1`);
+
+  const [handshake] = backend.handshakes;
+  expect(handshake?.url).toBe("/chat?room=1");
+  expect(decodeJwt(String(handshake?.headers.authorization).replace("Bearer ", "")).sub).toBe("alice");
+  client.terminate();
 });
 
 /** The commands that a document shows, each with what it prints. */

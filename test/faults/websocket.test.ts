@@ -446,7 +446,7 @@ policies:
     await using sidecar = await startSidecar(backend.url, { yaml: "timeouts: {drain: 2s}" });
     // A head that is not complete keeps its connection open.
     const client = clientOf(sidecar.port);
-    client.write(HANDSHAKE.slice(0, -2));
+    client.write(rawHandshake("/", "X-Request-Id: trace-1").slice(0, -2));
     const slow = sendRaw(sidecar.port, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
     await vi.waitFor(() => expect(backend.requestLines()).toHaveLength(1));
 
@@ -455,7 +455,7 @@ policies:
 
     const [answer] = await once(client, "data");
     expect(statusesOf(String(answer))).toEqual([503]);
-    expect(String(answer)).toContain('"code":"ERR_DRAINING"');
+    expect(String(answer)).toContain('"code":"ERR_DRAINING","requestId":"trace-1"');
     client.destroy();
     await slow;
     await closed;
