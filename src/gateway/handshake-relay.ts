@@ -82,7 +82,6 @@ export class HandshakeRelay {
   #fail(cause: Error): void {
     if (this.#isSettled) return;
     this.#settle();
-    this.#upstreamRequest.destroy();
     const { clientResponse } = this.#handshake;
     // A cut response must not look like one that ended.
     if (clientResponse.headersSent) clientResponse.destroy();
@@ -162,6 +161,7 @@ function tie(side: Socket, other: Socket): void {
   });
 }
 
+/** What still comes from the other side must not be written behind the end. */
 function endSide(side: Socket): void {
   side.unpipe();
   endConnection(side);

@@ -68,13 +68,7 @@ export function createWebSocketTunnels({ origin, timeouts }: WebSocketTunnelOpti
   return {
     open(handshake, upstreamHandshake, onFailure) {
       const { socket } = handshake.clientRequest;
-      try {
-        proxy.ws(messageOf(upstreamHandshake, socket), socket, NOTHING, () => {});
-      } catch (error) {
-        // Node.js refuses to send some characters that it can receive.
-        onFailure(new errors.InvalidArgumentError((error as Error).message));
-        return;
-      }
+      proxy.ws(messageOf(upstreamHandshake, socket), socket, NOTHING, () => {});
       new HandshakeRelay(handshake, upstreamRequest, { timeouts, live, onFailure });
     },
     destroy() {
