@@ -265,6 +265,32 @@ describe("bytes behind a handshake are never a request", () => {
   });
 });
 
+test.each([
+  ["a switch", rawSwitch()],
+  ["another answer", "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n"],
+])("%s that comes when the client was refused already goes nowhere", async (_, answer) => {
+  await using backend = await startRawBackend(() => {});
+  await using sidecar = await startSidecar(backend.url);
+  // It stays to read on, so that its connection is still there.
+  const client = connect({ port: sidecar.port, host: "127.0.0.1", allowHalfOpen: true });
+  client.on("error", () => {});
+  let received = "";
+  client.on("data", (data) => {
+    received += data.toString("latin1");
+  });
+  client.write(rawHandshake("/"));
+  await vi.waitFor(() => expect(backend.requestLines()).toHaveLength(1));
+  client.write("x".repeat(70_000));
+  await vi.waitFor(() => expect(statusesOf(received)).toEqual([400]));
+
+  backend.sockets[0]?.write(`${answer}no`);
+  await vi.waitFor(() => expect(backend.sockets[0]?.destroyed).toBe(true));
+  client.destroy();
+
+  expect(statusesOf(received)).toEqual([400]);
+  expect(backend.received()).not.toContain("xxx");
+});
+
 describe("no tunnel without a real switch to WebSocket:", () => {
   const [UPGRADE, CONNECTION, ACCEPT] = SWITCH_LINES;
   const answer = (...lines: (string | undefined)[]) =>
@@ -291,7 +317,10 @@ describe("no tunnel without a real switch to WebSocket:", () => {
     ["too many fields", answer(UPGRADE, CONNECTION, ACCEPT, `A: ${"a".repeat(20_000)}`)],
   ])("%s is answered for with 502", async (_, bytes) => {
     await using backend = await startRawBackend((socket, data) => {
-      if (data.includes("\r\n\r\n")) socket.end(bytes);
+      if (!data.includes("\r\n\r\n")) return;
+      socket.write(bytes);
+      // One that has switched waits for what comes.
+      if (!bytes.includes(" 101 ")) socket.end();
     });
     await using sidecar = await startSidecar(backend.url);
 

@@ -3,6 +3,9 @@ import { connect, type Socket } from "node:net";
 import type { ConnectionOptions } from "node:tls";
 import { describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
+import { createListener } from "../../src/gateway/listener.ts";
+import { answerProblem } from "../../src/gateway/problem.ts";
+import { createUpstream } from "../../src/gateway/upstream.ts";
 import { startBackend } from "../support/backend.ts";
 import { type RawBackend, startRawBackend } from "../support/raw-backend.ts";
 import { sendRaw, statusesOf } from "../support/raw-client.ts";
@@ -130,15 +133,26 @@ describe("a handshake that the backend does not answer is answered for:", () => 
 
 describe("an answer that opens no WebSocket,", () => {
   test.each([
-    ["cut in the middle", "Content-Length: 100\r\n\r\nno", (socket: Socket) => void socket.end()],
+    [
+      "cut in the middle",
+      "Content-Length: 100\r\n\r\nno",
+      (socket: Socket) => void socket.end(),
+      "ERR_UPSTREAM_BROKEN",
+    ],
     [
       "cut between chunks",
       "Transfer-Encoding: chunked\r\n\r\n2\r\nno\r\n",
       (socket: Socket) => void socket.end(),
+      "ERR_UPSTREAM_BROKEN",
     ],
-    ["reset in the middle", "Content-Length: 100\r\n\r\nno", (socket: Socket) => socket.resetAndDestroy()],
-    ["stopped in the middle", "Content-Length: 100\r\n\r\nno", () => {}],
-  ])("%s, never looks whole", async (_, message, act) => {
+    [
+      "reset in the middle",
+      "Content-Length: 100\r\n\r\nno",
+      (socket: Socket) => socket.resetAndDestroy(),
+      "ERR_UPSTREAM_BROKEN",
+    ],
+    ["stopped in the middle", "Content-Length: 100\r\n\r\nno", () => {}, "ERR_UPSTREAM_TIMEOUT"],
+  ])("%s, never looks whole", async (_, message, act, code) => {
     await using backend = await startRawBackend((socket) => {
       socket.write(`HTTP/1.1 403 Forbidden\r\n${message}`, () => setImmediate(act, socket));
     });
@@ -150,7 +164,7 @@ describe("an answer that opens no WebSocket,", () => {
     await expect(once(response, "end")).rejects.toMatchObject({ code: "ECONNRESET" });
 
     expect(response.statusCode).toBe(403);
-    await vi.waitFor(() => expect(sidecar.failures).toHaveLength(1));
+    await vi.waitFor(() => expect(sidecar.failures).toMatchObject([{ code }]));
   });
 
   test("is not late because its client reads slowly", async () => {
@@ -461,6 +475,19 @@ policies:
     await closed;
   });
 
+  test("a handshake under way is answered, and what it opens is closed behind it", async () => {
+    await using backend = await startRawBackend(() => {});
+    await using sidecar = await startSidecar(backend.url, { yaml: "timeouts: {drain: 20s}" });
+    const answer = sendRaw(sidecar.port, HANDSHAKE);
+    await vi.waitFor(() => expect(backend.requestLines()).toHaveLength(1));
+
+    const closed = sidecar.close();
+    setTimeout(() => backend.sockets[0]?.write(rawSwitch()), 300);
+
+    expect(statusesOf(await answer)).toEqual([101]);
+    await closed;
+  });
+
   test("a handshake that the backend never answers is cut off after timeouts.drain", async () => {
     await using backend = await startRawBackend(() => {});
     await using sidecar = await startSidecar(backend.url, { yaml: "timeouts: {drain: 1s}" });
@@ -474,6 +501,37 @@ policies:
 
     await vi.waitFor(() => expect(backend.sockets[0]?.destroyed).toBe(true));
   });
+});
+
+test("when its backend is given up, an open WebSocket is closed and a handshake answered 503", async () => {
+  await using backend = await startRawBackend((socket, data) => {
+    if (data.startsWith("GET /open ")) socket.write(rawSwitch());
+  });
+  await using sidecar = await startSidecar(backend.url);
+  const upstream = createUpstream(sidecar.config.upstream);
+  const listener = createListener(sidecar.config.timeouts);
+  listener.serve({
+    request: (_clientRequest, clientResponse) => void clientResponse.end(),
+    upgrade(handshake) {
+      const { url = "" } = handshake.clientRequest;
+      upstream.tunnel(handshake, { target: url, fields: [] }, ({ problem }) =>
+        answerProblem(handshake.clientResponse, problem, undefined),
+      );
+    },
+  });
+  const { port } = await listener.listen({ host: "127.0.0.1", port: 0 });
+  const open = sendRaw(port, rawHandshake("/open"));
+  const waiting = sendRaw(port, rawHandshake("/waiting"));
+  await vi.waitFor(() => expect(backend.requestLines()).toHaveLength(2));
+  const [opened] = backend.sockets;
+  await new Promise((resolve) => opened?.write("hello", resolve));
+
+  await upstream.destroy();
+
+  expect(statusesOf(await open)).toEqual([101]);
+  expect(statusesOf(await waiting)).toEqual([503]);
+  await vi.waitFor(() => expect(backend.sockets.every(({ destroyed }) => destroyed)).toBe(true));
+  await listener.close(0);
 });
 
 test("500 WebSockets at once stay open, and leave nothing behind when they close", async () => {
