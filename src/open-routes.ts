@@ -3,9 +3,9 @@ import type { Config, PolicyConfig } from "./config/config.ts";
 import { createDecider, type Decider, type DeciderOptions, type Route } from "./gateway/decide.ts";
 import { canonicalFieldName, type FieldRule } from "./gateway/fields.ts";
 import { trustedProxiesOf } from "./gateway/forwarding.ts";
+import type { UpstreamHealth } from "./gateway/health-check.ts";
 import { issuerPathTest } from "./gateway/issuer-endpoints.ts";
-import { createUpstream, type Upstream } from "./gateway/upstream.ts";
-import type { UpstreamOptions } from "./gateway/upstream-options.ts";
+import { openUpstream, type Upstream } from "./gateway/upstream.ts";
 import type { Issuer } from "./issuer/issuer.ts";
 import type { Tokens } from "./issuer/tokens.ts";
 import { addressRangesOf } from "./policy/authenticators/address-ranges.ts";
@@ -29,9 +29,19 @@ export interface OpenRoutesOptions {
   readonly around?: (authenticator: Authenticator) => Authenticator;
 }
 
+/** How one backend is. */
+export type OriginHealth = UpstreamHealth & {
+  /** Such as `http://127.0.0.1:9000`; of a Unix socket `unix:/run/app.sock`. */
+  readonly origin: string;
+};
+
 /** Everything that the policies of a configuration use, opened. */
 export interface OpenedRoutes {
   readonly routes: readonly Route[];
+  /** Begins to ask the backends how they are, where that is configured. */
+  startHealthChecks(): void;
+  /** How the backends are that are asked. */
+  upstreamHealth(): readonly OriginHealth[];
   /** Stops watching files, and ends every connection to an upstream. */
   close(): Promise<void>;
 }
@@ -42,6 +52,7 @@ export interface OpenedRoutes {
  * @throws {ConfigError} ERR_CONFIG when a file of API keys has problems
  * @throws {AuthenticatorError} ERR_AUTHENTICATOR when another file of an authenticator cannot be used
  * @throws {ModuleError} ERR_MODULE when the module of a policy cannot be loaded
+ * @throws {UpstreamFileError} ERR_UPSTREAM_FILE when a file of an upstream cannot be used
  */
 export async function openRoutes(
   config: Config,
@@ -73,23 +84,41 @@ export async function openRoutes(
       policy,
       authenticators: policy.authenticate.map((name) => authenticators.get(name) as Authenticator),
       module,
-      upstream: upstreamFor(policy.upstream),
+      upstream: await upstreamFor(policy),
       preserveHost: policy.upstream.preserveHost,
     };
   }
 
   /** Policies with the same upstream share its connections. */
-  function upstreamFor(options: UpstreamOptions): Upstream {
-    const key = JSON.stringify(options);
-    const upstream = upstreams.get(key) ?? createUpstream(options);
-    upstreams.set(key, upstream);
+  async function upstreamFor({ name, upstream: options }: PolicyConfig): Promise<Upstream> {
+    const identity = JSON.stringify(options);
+    const known = upstreams.get(identity);
+    if (known) return known;
+    const key = identity === JSON.stringify(config.upstream) ? "upstream" : `policies.${name}.upstream`;
+    const upstream = await openUpstream(options, {
+      now,
+      sendSeconds: config.timeouts.sendSeconds,
+      onEvent: (event) => onEvent({ key, ...event }),
+    });
+    upstreams.set(identity, upstream);
     return upstream;
   }
 
   try {
     const routes: Route[] = [];
     for (const policy of config.policies) routes.push(await routeOf(policy));
-    return { routes, close };
+    return {
+      routes,
+      startHealthChecks() {
+        for (const upstream of upstreams.values()) upstream.startHealthCheck();
+      },
+      upstreamHealth: () =>
+        [...upstreams.values()].flatMap((upstream) => {
+          const health = upstream.health();
+          return health ? [{ origin: upstream.name, ...health }] : [];
+        }),
+      close,
+    };
   } catch (error) {
     await close();
     throw error;

@@ -101,6 +101,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     const { limits } = config;
     const handlers = createRequestHandlers({ decide, issuerEndpoints, connectionLimit, limits, onFailure });
     for (const listener of listeners) listener.serve(handlers);
+    opened.startHealthChecks();
     const urls = addresses.map((address, index) => urlOf(config.listen[index] as ListenOptions, address));
     return { url: urls[0] as string, urls, adminUrl, issuer };
   }

@@ -22,6 +22,11 @@ const NEVER_IN_A_REQUEST = new Set([...HOP_BY_HOP, "proxy-authorization", "expec
 const ABOUT_THE_CLIENT = new Set(["forwarded", "x-real-ip", "x-request-id"]);
 const NEVER_IN_A_RESPONSE = new Set([...HOP_BY_HOP, "proxy-authenticate", "proxy-authentication-info"]);
 
+/** Whether a field of a response is about its connection. */
+export function isHopByHop(lowerCaseName: string): boolean {
+  return NEVER_IN_A_RESPONSE.has(lowerCaseName);
+}
+
 /** Fields that a `Connection` field cannot take away: they frame the message or say whom it is for. */
 const NOT_NOMINABLE = new Set(["host", "content-length"]);
 

@@ -8,14 +8,17 @@ import { clientResponseFields, fieldRecord } from "./fields.ts";
 import { isChunkedAlone } from "./message-body.ts";
 import type { WebSocketHandshake } from "./websocket-handshake.ts";
 
+/** How long a handshake may take, in seconds. */
+export interface HandshakeTimeouts {
+  /** From the connection to the fields of the answer. */
+  readonly headersSeconds: number;
+  /** Between two pieces of an answer that is no switch of protocols. */
+  readonly bodySeconds: number;
+}
+
 /** What a relay needs beside the handshake. */
 export interface HandshakeRelayOptions {
-  /** In seconds. */
-  readonly timeouts: {
-    readonly connectSeconds: number;
-    readonly headersSeconds: number;
-    readonly bodySeconds: number;
-  };
+  readonly timeouts: HandshakeTimeouts;
   /** What ends when the backend is given up: requests that wait for their answer, and tunnels. */
   readonly live: Set<ClientRequest | Duplex>;
   /** Called once at most. */
@@ -56,9 +59,9 @@ export class HandshakeRelay {
     });
     const { timeouts, live } = options;
     live.add(upstreamRequest);
-    this.#expect(timeouts.connectSeconds, new errors.ConnectTimeoutError());
-    upstreamRequest.once("socket", (socket) =>
-      socket.once("connect", () => this.#expect(timeouts.headersSeconds, new errors.HeadersTimeoutError())),
+    // By now the connection is open.
+    upstreamRequest.once("socket", () =>
+      this.#expect(timeouts.headersSeconds, new errors.HeadersTimeoutError()),
     );
   }
 

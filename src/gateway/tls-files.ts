@@ -43,12 +43,13 @@ export class TlsFileError extends CountersignError {
  * @throws {TlsFileError} ERR_LISTEN when one is missing, unsafe, or not what it should be
  */
 export async function readTlsFiles({ cert, key, clientCa }: TlsOptions): Promise<TlsMaterial> {
-  const certPem = await readCertificates("cert", cert);
-  const keyPem = await readPrivateKey(key);
-  const ca = clientCa === undefined ? undefined : await readCertificates("clientCa", clientCa);
+  const certPem = await readCertificates("cert", cert, CERTIFICATE_EXPECTED);
+  const keyPem = await readPrivateKey(key, OWNER);
+  const ca =
+    clientCa === undefined ? undefined : await readCertificates("clientCa", clientCa, CLIENT_CA_EXPECTED);
 
   // Only the first is the listener's own.
-  if (!new X509Certificate(certPem).checkPrivateKey(privateKeyIn(keyPem, key)))
+  if (!new X509Certificate(certPem).checkPrivateKey(privateKeyIn(keyPem, key, OWNER)))
     throw new TlsFileError(
       "key",
       `${key}: this is not the private key of the first certificate in ${cert}; name the key that the certificate was made for, and put the listener's own certificate before its CA's`,
@@ -62,6 +63,8 @@ export async function readTlsFiles({ cert, key, clientCa }: TlsOptions): Promise
   return { cert: certPem, key: keyPem, ca };
 }
 
+const OWNER = "the listener";
+
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
 
 const READ_PROBLEMS: Readonly<Record<string, string>> = {
@@ -69,11 +72,20 @@ const READ_PROBLEMS: Readonly<Record<string, string>> = {
   EISDIR: "this is a directory",
 };
 
-async function readCertificates(key: "cert" | "clientCa", file: string): Promise<string> {
-  const expected =
-    key === "cert"
-      ? "the listener's certificate in PEM, followed by those between it and its CA"
-      : "the certificates of the CAs that clients are trusted for, in PEM";
+const CERTIFICATE_EXPECTED = "the listener's certificate in PEM, followed by those between it and its CA";
+const CLIENT_CA_EXPECTED = "the certificates of the CAs that clients are trusted for, in PEM";
+
+/**
+ * Reads the certificates in a file, and nothing else that is in it.
+ *
+ * @param expected what should be in the file, for the message
+ * @throws {TlsFileError} ERR_LISTEN when there is none, or one cannot be read
+ */
+export async function readCertificates(
+  key: "cert" | "clientCa",
+  file: string,
+  expected: string,
+): Promise<string> {
   const refuse = (problem: string, cause?: unknown) =>
     new TlsFileError(key, `${file}: ${problem}; expected ${expected}`, { cause });
 
@@ -94,7 +106,13 @@ async function readCertificates(key: "cert" | "clientCa", file: string): Promise
   return certificates.join("\n");
 }
 
-async function readPrivateKey(file: string): Promise<string> {
+/**
+ * Reads the private key in a file.
+ *
+ * @param owner whose it is, for the message
+ * @throws {TlsFileError} ERR_LISTEN when it is missing, unsafe, encrypted, or none
+ */
+export async function readPrivateKey(file: string, owner: string): Promise<string> {
   let text: string;
   try {
     text = await readKeyFile(file, MOUNTED_FILE);
@@ -103,17 +121,23 @@ async function readPrivateKey(file: string): Promise<string> {
     // It names the file and the remedy.
     throw new TlsFileError("key", cause.message, { cause });
   }
-  privateKeyIn(text, file);
+  privateKeyIn(text, file, owner);
   return text;
 }
 
-function privateKeyIn(text: string, file: string): KeyObject {
+/**
+ * The private key in a text.
+ *
+ * @param owner whose it is, for the message
+ * @throws {TlsFileError} ERR_LISTEN when it is encrypted, or none
+ */
+export function privateKeyIn(text: string, file: string, owner: string): KeyObject {
   const refuse = (problem: string) => new TlsFileError("key", `${file}: ${problem}`);
   if (!/-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----/.test(text))
-    throw refuse("no private key in PEM is in this file; expected that of the listener's certificate");
+    throw refuse(`no private key in PEM is in this file; expected that of ${owner}'s certificate`);
   if (/-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED/.test(text))
     throw refuse(
-      "this key is encrypted, and the listener has no passphrase for it; write it without one: openssl pkey -in OLD -out NEW",
+      `this key is encrypted, and ${owner} has no passphrase for it; write it without one: openssl pkey -in OLD -out NEW`,
     );
   try {
     return createPrivateKey(text);

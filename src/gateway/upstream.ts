@@ -1,15 +1,17 @@
-import { type IncomingHttpHeaders, STATUS_CODES } from "node:http";
-import { constants } from "node:http2";
-import { TLSSocket } from "node:tls";
-import { type Dispatcher, Pool } from "undici";
 import type { ClientRequest, ClientResponse } from "./client-message.ts";
-import { announceEnd, endResponse, writePiece } from "./client-response.ts";
-import { clientResponseFields, type RawFields } from "./fields.ts";
-import { isHttp2Response } from "./http2-message.ts";
-import { BodyTooLarge, hasUnreadBody, isChunkedAlone, RequestBody } from "./message-body.ts";
-import type { RequestProblem } from "./problem.ts";
-import { bodyTooLarge } from "./request-form.ts";
-import type { UpstreamOptions } from "./upstream-options.ts";
+import { createConnector } from "./connector.ts";
+import { Exchange, type ExchangeOwner } from "./exchange.ts";
+import type { RawFields } from "./fields.ts";
+import { createHealthCheck, type HealthCheck, type UpstreamHealth } from "./health-check.ts";
+import { RequestBody } from "./message-body.ts";
+import { acceptsTrailers } from "./response-relay.ts";
+import { StallWatch, ticksOf } from "./stall-watch.ts";
+import type { Transport } from "./transport.ts";
+import { failureOf, TOO_MANY_WAIT, type UpstreamFailure } from "./upstream-failure.ts";
+import { createHttp1Connections } from "./upstream-http1.ts";
+import { createHttp2Connections } from "./upstream-http2.ts";
+import type { HealthCheckOptions, UpstreamOptions } from "./upstream-options.ts";
+import { openUpstreamTls, type UpstreamTls } from "./upstream-tls.ts";
 import type { WebSocketHandshake } from "./websocket-handshake.ts";
 import { createWebSocketTunnels, type UpstreamHandshake } from "./websocket-tunnel.ts";
 
@@ -25,16 +27,16 @@ export interface UpstreamRequest {
   readonly maxBodyBytes: number | undefined;
 }
 
-/** How one exchange with the upstream ended badly. */
-export interface UpstreamFailure {
-  /** What the client is told, where it has not been told anything yet. */
-  readonly problem: RequestProblem;
-  /** For the log: the error of the connection. */
-  readonly cause: Error;
+/** Something that happened to an upstream: its files were read again, or it is healthy or not. */
+export interface UpstreamEvent {
+  readonly kind: "problem" | "recovered" | "reloaded";
+  readonly message: string;
 }
 
 /** The backend, behind a pool of connections. */
 export interface Upstream {
+  /** Its origin, for messages; of a Unix socket `unix:/run/app.sock`. */
+  readonly name: string;
   /**
    * Sends one request and relays its response, both as streams. Where that fails `onFailure` is called once;
    * the client's connection is destroyed where a part of the response had been relayed.
@@ -46,187 +48,152 @@ export interface Upstream {
     onFailure: (failure: UpstreamFailure) => void,
   ): void;
   /**
-   * Sends a handshake on and opens a tunnel where the backend does; relays any other answer. Where that fails `onFailure` is
-   * called once, as by `forward`.
+   * Sends a handshake on and opens a tunnel where the backend does; relays any other answer. Where that fails `onFailure`
+   * is called once.
    */
   tunnel(
     handshake: WebSocketHandshake,
     upstreamHandshake: UpstreamHandshake,
     onFailure: (failure: UpstreamFailure) => void,
   ): void;
-  /** Ends every connection at once. */
+  /** Begins to ask the backend how it is, where that is configured. */
+  startHealthCheck(): void;
+  /** How the backend is; `undefined` where it is not asked. */
+  health(): UpstreamHealth | undefined;
+  /** Ends every connection at once, and stops watching. */
   destroy(): Promise<void>;
 }
 
-/** Backends often drop an idle connection after 5 s; undici drops it first, or when the backend's Keep-Alive says. */
-const IDLE_CONNECTION_MS = 4000;
+/** What {@link openUpstream} needs beside its options. */
+export interface UpstreamSurroundings {
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** For a client to take a piece of a response. */
+  readonly sendSeconds: number;
+  readonly onEvent: (event: UpstreamEvent) => void;
+}
 
-/** Opens a pool of connections to one origin. No connection is made before the first request. */
-export function createUpstream(options: UpstreamOptions): Upstream {
-  const { origin, connections, timeouts } = options;
-  const tunnels = createWebSocketTunnels(options);
-  const pool = new Pool(origin, {
-    connections,
-    pipelining: 1,
-    allowH2: false,
-    keepAliveTimeout: IDLE_CONNECTION_MS,
-    connect: { timeout: timeouts.connectSeconds * 1000 },
-    headersTimeout: timeouts.headersSeconds * 1000,
-    bodyTimeout: timeouts.bodySeconds * 1000,
-  });
+/**
+ * Reads the files of an upstream, and opens a pool of connections to it. No connection is made before the first request.
+ *
+ * @throws {UpstreamFileError} ERR_UPSTREAM_FILE when a file of `tls` cannot be used
+ */
+export async function openUpstream(
+  options: UpstreamOptions,
+  { now, sendSeconds, onEvent }: UpstreamSurroundings,
+): Promise<Upstream> {
+  const { timeouts, pending } = options;
+  const tls = await openUpstreamTls(options.tls, onEvent);
+  const watch = new StallWatch();
+  const waiting = new Set<Exchange>();
+  const transport = createTransport(options, tls, admit);
+  const tunnels = createWebSocketTunnels(timeouts, connectorOf(options, tls, false));
+  const healthCheck = options.healthCheck && createHealthCheckOf(options, tls, { now, onEvent });
+
+  const owner: ExchangeOwner = {
+    patience: {
+      pendingTicks: ticksOf(timeouts.pendingSeconds),
+      bodyTicks: ticksOf(timeouts.bodySeconds),
+      sendTicks: ticksOf(sendSeconds),
+    },
+    retry(exchange) {
+      // Not within the failure, where the connection that has failed could still be taken.
+      setImmediate(() => {
+        if (exchange.isAbandoned) return exchange.drop();
+        transport.release(exchange);
+        transport.dispatch(exchange.request, exchange);
+      });
+    },
+    settled(exchange) {
+      if (waiting.delete(exchange)) return;
+      transport.release(exchange);
+      if (waiting.size > 0) admit();
+    },
+    closed: (exchange) => watch.delete(exchange),
+  };
+
+  /** Sends what has waited, in order, for as long as there is room. */
+  function admit(): void {
+    for (const exchange of waiting) {
+      if (!transport.hasRoom()) return;
+      waiting.delete(exchange);
+      exchange.isWaiting = false;
+      transport.dispatch(exchange.request, exchange);
+    }
+  }
+
   return {
+    name: nameOf(options),
     forward(clientRequest, clientResponse, { method, target, fields, hasBody, maxBodyBytes }, onFailure) {
-      const dispatchOptions: Dispatcher.DispatchOptions = {
-        path: target,
+      const hasRoom = waiting.size === 0 && transport.hasRoom();
+      if (!hasRoom && waiting.size >= pending) return onFailure(TOO_MANY_WAIT);
+      const request = {
         method,
-        headers: fields,
+        target,
+        fields,
         body: hasBody ? new RequestBody(clientRequest, maxBodyBytes) : null,
+        acceptsTrailers: options.http2 && acceptsTrailers(clientRequest),
       };
-      // A stream of events may be silent for as long as nothing happens.
-      if (clientRequest.headers.accept?.includes("text/event-stream")) dispatchOptions.bodyTimeout = 0;
-      pool.dispatch(dispatchOptions, new ResponseRelay(clientRequest, clientResponse, onFailure));
+      const exchange = new Exchange(clientRequest, clientResponse, request, owner, onFailure);
+      watch.add(exchange);
+      if (hasRoom) return transport.dispatch(request, exchange);
+      exchange.isWaiting = true;
+      waiting.add(exchange);
     },
     tunnel(handshake, upstreamHandshake, onFailure) {
-      tunnels.open(handshake, upstreamHandshake, (cause) => onFailure({ problem: problemOf(cause), cause }));
+      tunnels.open(handshake, upstreamHandshake, (cause) => onFailure(failureOf(cause)));
     },
-    destroy() {
+    startHealthCheck: () => healthCheck?.start(),
+    health: () => healthCheck?.health(),
+    async destroy() {
+      tls.close();
+      watch.close();
       tunnels.destroy();
-      return pool.destroy();
+      await healthCheck?.close();
+      await transport.destroy();
     },
   };
 }
 
-/** Carries one response from the upstream to the client, at the client's speed. */
-class ResponseRelay implements Dispatcher.DispatchHandler {
-  readonly #clientRequest: ClientRequest;
-  readonly #clientResponse: ClientResponse;
-  readonly #onFailure: (failure: UpstreamFailure) => void;
-  #controller: Dispatcher.DispatchController | undefined;
-  #clientIsGone = false;
-  #isComplete = false;
+/** What an upstream is called in messages. */
+function nameOf({ origin, socketPath }: UpstreamOptions): string {
+  return socketPath === undefined ? origin : `unix:${socketPath}`;
+}
 
-  constructor(
-    clientRequest: ClientRequest,
-    clientResponse: ClientResponse,
-    onFailure: (failure: UpstreamFailure) => void,
-  ) {
-    this.#clientRequest = clientRequest;
-    this.#clientResponse = clientResponse;
-    this.#onFailure = onFailure;
-    // Also where the client was answered otherwise: nobody waits for the upstream any more.
-    clientResponse.on("close", () => {
-      if (this.#isComplete) return;
-      this.#clientIsGone = true;
-      this.#controller?.abort(new ClientGone());
-    });
-    clientResponse.on("drain", () => this.#controller?.resume());
-  }
+/** Its connections are its own: one that is busy with requests says nothing about how the backend is. */
+function createHealthCheckOf(
+  options: UpstreamOptions,
+  tls: UpstreamTls,
+  surroundings: Omit<UpstreamSurroundings, "sendSeconds">,
+): HealthCheck {
+  const transport = createTransport({ ...options, connections: 1 }, tls, () => {});
+  return createHealthCheck(
+    nameOf(options),
+    options.healthCheck as HealthCheckOptions,
+    transport,
+    surroundings,
+  );
+}
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#clientIsGone) controller.abort(new ClientGone());
-  }
+function createTransport(options: UpstreamOptions, tls: UpstreamTls, onRoom: () => void): Transport {
+  const http1 = createHttp1Connections(options, connectorOf(options, tls, false));
+  if (!options.http2) return http1;
+  return createHttp2Connections(options, {
+    connect: connectorOf(options, tls, true),
+    fallback: http1,
+    onRoom,
+  });
+}
 
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    statusCode: number,
-    { "transfer-encoding": transferEncoding }: IncomingHttpHeaders,
-    statusMessage = "",
-  ): void {
-    // The client has been told already that the rest of its request cannot be read.
-    if (this.#clientResponse.headersSent) {
-      controller.abort(new ClientGone());
-      return;
+/** New connections are made with what the files say now, and those under way go on. */
+function connectorOf(options: UpstreamOptions, tls: UpstreamTls, offersHttp2: boolean) {
+  let material = tls.current();
+  let connect = createConnector(options, material, offersHttp2);
+  return (done: Parameters<typeof connect>[0]) => {
+    if (tls.current() !== material) {
+      material = tls.current();
+      connect = createConnector(options, material, offersHttp2);
     }
-    // An interim response; the final one follows (RFC 9110 §15.2).
-    if (statusCode < 200) return;
-    if (transferEncoding !== undefined && !isChunkedAlone(transferEncoding)) {
-      controller.abort(new Error(`the transfer coding ${transferEncoding} is not known here`));
-      return;
-    }
-    const fields = clientResponseFields(statusCode, controller.rawHeaders as Buffer[]);
-    // An answer before the end of the upload: nobody will read the rest, so the connection cannot be used again.
-    if (hasUnreadBody(this.#clientRequest)) announceEnd(this.#clientResponse);
-    if (isHttp2Response(this.#clientResponse)) this.#clientResponse.writeHead(statusCode, fields as never);
-    else this.#clientResponse.writeHead(statusCode, reasonPhraseOf(statusCode, statusMessage), fields);
-  }
-
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (!writePiece(this.#clientResponse, chunk)) controller.pause();
-  }
-
-  onResponseEnd(): void {
-    this.#isComplete = true;
-    endResponse(this.#clientResponse);
-  }
-
-  onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
-    if (this.#clientIsGone || cause instanceof ClientGone || this.#clientRequest.errored) return;
-    if (this.#clientResponse.headersSent) this.#breakConnection();
-    this.#onFailure({ problem: problemOf(cause), cause });
-  }
-
-  /**
-   * A cut response must not look like one that ended. An HTTP/1.0 client takes the end of the connection for the end
-   * of the response, unless it is a reset.
-   */
-  #breakConnection(): void {
-    const { httpVersion, socket } = this.#clientRequest;
-    // TLS cannot be reset, and says by the missing close_notify that it was cut (RFC 8446 §6.1).
-    if (httpVersion === "1.0" && !(socket instanceof TLSSocket)) socket.resetAndDestroy();
-    else if (isHttp2Response(this.#clientResponse))
-      this.#clientResponse.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-    else this.#clientResponse.destroy();
-  }
-}
-
-/** Node.js refuses to send some characters that it can receive, and a reason phrase means nothing (RFC 9112 §4). */
-function reasonPhraseOf(statusCode: number, received: string): string {
-  return /^[\t\x20-\x7e\x80-\xff]+$/.test(received) ? received : (STATUS_CODES[statusCode] ?? "");
-}
-
-/** Why an exchange was given up: nobody waits for its response. */
-class ClientGone extends Error {
-  constructor() {
-    super("the client has gone away");
-  }
-}
-
-const TIMEOUTS: Readonly<Record<string, string>> = {
-  UND_ERR_CONNECT_TIMEOUT: "the upstream did not accept a connection in time",
-  UND_ERR_HEADERS_TIMEOUT: "the upstream did not answer in time",
-  UND_ERR_BODY_TIMEOUT: "the upstream's response stopped in the middle",
-  ETIMEDOUT: "the upstream did not accept a connection in time",
-};
-const UNREACHABLE = new Set([
-  "ECONNREFUSED",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "EADDRNOTAVAIL",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "EMFILE",
-]);
-
-function problemOf(error: Error): RequestProblem {
-  if (error instanceof BodyTooLarge) return bodyTooLarge(error.maxBytes);
-  const code = codeOf(error);
-  const timeout = TIMEOUTS[code];
-  if (timeout) return { code: "ERR_UPSTREAM_TIMEOUT", detail: timeout };
-  if (UNREACHABLE.has(code))
-    return { code: "ERR_UPSTREAM_UNREACHABLE", detail: "the upstream cannot be reached" };
-  if (code === "UND_ERR_INVALID_ARG" || code === "UND_ERR_NOT_SUPPORTED")
-    return { code: "ERR_REQUEST_MALFORMED", detail: "the request cannot be forwarded as it is" };
-  if (code === "UND_ERR_DESTROYED" || code === "UND_ERR_CLOSED")
-    return { code: "ERR_DRAINING", detail: "this sidecar is shutting down" };
-  return {
-    code: "ERR_UPSTREAM_BROKEN",
-    detail: "the upstream closed the connection or sent no valid HTTP response",
+    connect(done);
   };
-}
-
-function codeOf(error: Error): string {
-  // A host name with several addresses fails with one error for each; they are alike.
-  const first = error instanceof AggregateError && !("code" in error) ? error.errors[0] : error;
-  return String((first as NodeJS.ErrnoException).code ?? "");
 }

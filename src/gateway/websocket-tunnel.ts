@@ -3,22 +3,10 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { ProxyServer } from "http-proxy-3";
 import { errors } from "undici";
+import type { Connect } from "./connector.ts";
 import { fieldRecord, type RawFields } from "./fields.ts";
-import { HandshakeRelay } from "./handshake-relay.ts";
+import { HandshakeRelay, type HandshakeTimeouts } from "./handshake-relay.ts";
 import type { WebSocketHandshake } from "./websocket-handshake.ts";
-
-/** Where tunnels lead, and how long a handshake may take. Durations are in seconds. */
-export interface WebSocketTunnelOptions {
-  /** Scheme, host and port. */
-  readonly origin: string;
-  readonly timeouts: {
-    readonly connectSeconds: number;
-    /** From the connection to the fields of the answer. */
-    readonly headersSeconds: number;
-    /** Between two pieces of an answer that is no switch of protocols. */
-    readonly bodySeconds: number;
-  };
-}
 
 /** A handshake that is ready to be sent on. */
 export interface UpstreamHandshake {
@@ -45,12 +33,33 @@ export interface WebSocketTunnels {
 
 const NOTHING = Buffer.alloc(0);
 
-/** Opens nothing yet. Each tunnel has a connection of its own. */
-export function createWebSocketTunnels({ origin, timeouts }: WebSocketTunnelOptions): WebSocketTunnels {
-  const { protocol, hostname, port } = new URL(origin);
+/** Has each connection made as those of plain requests are. */
+class ConnectingAgent extends Agent {
+  readonly #connect: Connect;
+
+  constructor(connect: Connect) {
+    super();
+    this.#connect = connect;
+  }
+
+  override createConnection(
+    _options: unknown,
+    done: (error: Error | null, socket: Duplex) => void,
+  ): undefined {
+    this.#connect((error, socket) => done(error, socket as Duplex));
+  }
+}
+
+/**
+ * Opens nothing yet. Each tunnel has a connection of its own.
+ *
+ * @param connect opens it
+ */
+export function createWebSocketTunnels(timeouts: HandshakeTimeouts, connect: Connect): WebSocketTunnels {
   const proxy = new ProxyServer({
-    target: { protocol, host: hostname, hostname, port: Number(port || 80) },
-    agent: new Agent(),
+    // Where that is and whether TLS is spoken there is left to `connect`.
+    target: { protocol: "http:", host: "localhost", hostname: "localhost", port: 80 },
+    agent: new ConnectingAgent(connect),
     // It would parse and join paths, and so change some: the path is set below, byte for byte.
     toProxy: true,
     ignorePath: true,

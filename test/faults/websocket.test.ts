@@ -5,11 +5,11 @@ import { join } from "node:path";
 import type { ConnectionOptions } from "node:tls";
 import { describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
-import { createListener } from "../../src/gateway/listener.ts";
 import { answerProblem } from "../../src/gateway/problem.ts";
-import { createUpstream } from "../../src/gateway/upstream.ts";
+import { openUpstream } from "../../src/gateway/upstream.ts";
 import { startBackend } from "../support/backend.ts";
 import { temporaryFolder } from "../support/command-line.ts";
+import { createTestListener, portOf } from "../support/listener.ts";
 import { type RawBackend, startRawBackend } from "../support/raw-backend.ts";
 import { sendRaw, statusesOf } from "../support/raw-client.ts";
 import { startSidecar, type TestSidecar } from "../support/sidecar.ts";
@@ -510,8 +510,12 @@ test("when its backend is given up, an open WebSocket is closed and a handshake 
     if (data.startsWith("GET /open ")) socket.write(rawSwitch());
   });
   await using sidecar = await startSidecar(backend.url);
-  const upstream = createUpstream(sidecar.config.upstream);
-  const listener = createListener(sidecar.config.timeouts);
+  const upstream = await openUpstream(sidecar.config.upstream, {
+    now: Date.now,
+    sendSeconds: 60,
+    onEvent() {},
+  });
+  const listener = createTestListener();
   listener.serve({
     request: (_clientRequest, clientResponse) => void clientResponse.end(),
     upgrade(handshake) {
@@ -521,7 +525,7 @@ test("when its backend is given up, an open WebSocket is closed and a handshake 
       );
     },
   });
-  const { port } = await listener.listen({ host: "127.0.0.1", port: 0 });
+  const port = portOf(await listener.listen());
   const open = sendRaw(port, rawHandshake("/open"));
   const waiting = sendRaw(port, rawHandshake("/waiting"));
   await vi.waitFor(() => expect(backend.requestLines()).toHaveLength(2));

@@ -1,0 +1,217 @@
+import type { IncomingHttpHeaders } from "node:http";
+import type { Dispatcher } from "undici";
+import type { ClientRequest, ClientResponse } from "./client-message.ts";
+import { endResponse, writePiece } from "./client-response.ts";
+import { cutResponse } from "./cut-response.ts";
+import { isChunkedAlone } from "./message-body.ts";
+import { hasNoContent, sendHead, sendInterim, sendTrailers } from "./response-relay.ts";
+import { mayRetry } from "./retry.ts";
+import type { Watched } from "./stall-watch.ts";
+import type { ConnectionUse, TransportHandler, TransportRequest } from "./transport.ts";
+import { failureOf, type UpstreamFailure, UpstreamSilent, WAITED_TOO_LONG } from "./upstream-failure.ts";
+import type { HeadController } from "./upstream-http2-stream.ts";
+
+/** How long an exchange may wait, in ticks of the watch. */
+export interface Patience {
+  /** For a connection. */
+  readonly pendingTicks: number;
+  /** For the next piece of the response. */
+  readonly bodyTicks: number;
+  /** For the client to take a piece of the response. */
+  readonly sendTicks: number;
+}
+
+/** Who has begun an exchange, and is told what becomes of it. */
+export interface ExchangeOwner {
+  readonly patience: Patience;
+  /** It is to be sent once more. */
+  retry(exchange: Exchange): void;
+  /** Nothing more comes from the upstream, and nothing goes there. */
+  settled(exchange: Exchange): void;
+  /** The client has the whole response, or has gone. */
+  closed(exchange: Exchange): void;
+}
+
+/** Carries one request to the upstream and its response to the client, at the client's speed. */
+export class Exchange implements TransportHandler, Watched {
+  readonly request: TransportRequest;
+  readonly #clientRequest: ClientRequest;
+  readonly #clientResponse: ClientResponse;
+  readonly #owner: ExchangeOwner;
+  readonly #onFailure: (failure: UpstreamFailure) => void;
+  /** It has not been dispatched: it waits for a connection to be free. */
+  isWaiting = false;
+  connection: ConnectionUse | undefined;
+  #controller: Dispatcher.DispatchController | undefined;
+  #isReused = false;
+  #isAnswered = false;
+  #isRetried = false;
+  #isRelaying = false;
+  #isEventStream = false;
+  #hasContent = true;
+  #isSettled = false;
+  #clientIsGone = false;
+  /** Since something came from the upstream, or since it has begun to wait. */
+  #ticks = 0;
+  /** What the client had not taken at the last tick, in bytes; and since when it is that much. */
+  #untaken = 0;
+  #untakenTicks = 0;
+
+  constructor(
+    clientRequest: ClientRequest,
+    clientResponse: ClientResponse,
+    request: TransportRequest,
+    owner: ExchangeOwner,
+    onFailure: (failure: UpstreamFailure) => void,
+  ) {
+    this.#clientRequest = clientRequest;
+    this.#clientResponse = clientResponse;
+    this.request = request;
+    this.#owner = owner;
+    this.#onFailure = onFailure;
+    // Also where the client was answered otherwise: nobody waits for the upstream any more.
+    clientResponse.on("close", () => {
+      this.#owner.closed(this);
+      if (this.#isSettled) return;
+      this.#clientIsGone = true;
+      if (this.isWaiting) this.#settle();
+      else this.#controller?.abort(new ClientGone());
+    });
+    clientResponse.on("drain", () => this.#controller?.resume());
+  }
+
+  /** Whether it is of no use to send it (again), because nobody waits for it. */
+  get isAbandoned(): boolean {
+    return this.#clientIsGone;
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    this.#isReused = this.connection?.begin() ?? false;
+    if (this.#clientIsGone) controller.abort(new ClientGone());
+  }
+
+  onResponseStarted(): void {
+    this.#isAnswered = true;
+  }
+
+  onResponseStart(
+    controller: HeadController,
+    statusCode: number,
+    headers: IncomingHttpHeaders,
+    statusMessage = "",
+  ): void {
+    this.#ticks = 0;
+    // The client has been told already that the rest of its request cannot be read.
+    if (this.#clientResponse.headersSent) {
+      controller.abort(new ClientGone());
+      return;
+    }
+    const rawFields = controller.rawHeaders as Buffer[];
+    // The final one follows (RFC 9110 §15.2).
+    if (statusCode < 200) {
+      sendInterim(this.#clientRequest, this.#clientResponse, statusCode, rawFields);
+      return;
+    }
+    const { "transfer-encoding": transferEncoding, "content-type": contentType } = headers;
+    if (transferEncoding !== undefined && !isChunkedAlone(transferEncoding)) {
+      controller.abort(new Error(`the transfer coding ${transferEncoding} is not known here`));
+      return;
+    }
+    // A stream of events may be silent for as long as nothing happens.
+    this.#isEventStream = contentType?.startsWith("text/event-stream") ?? false;
+    this.#hasContent = !hasNoContent(statusCode);
+    const isAlone = controller.isHeadAlone ?? false;
+    sendHead(this.#clientRequest, this.#clientResponse, { statusCode, statusMessage, rawFields, isAlone });
+    this.#isRelaying = true;
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#ticks = 0;
+    if (this.#hasContent && !writePiece(this.#clientResponse, chunk)) controller.pause();
+  }
+
+  onResponseEnd({ rawTrailers }: Dispatcher.DispatchController): void {
+    this.#settle();
+    if (rawTrailers) sendTrailers(this.#clientRequest, this.#clientResponse, rawTrailers as Buffer[]);
+    endResponse(this.#clientResponse);
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
+    if (this.#isSettled) return;
+    if (this.#clientIsGone || cause instanceof ClientGone || this.#clientRequest.errored)
+      return this.#settle();
+    if (this.#mayRetry(cause)) {
+      this.#isRetried = true;
+      this.#controller = undefined;
+      this.connection = undefined;
+      this.#owner.retry(this);
+      return;
+    }
+    this.#fail(failureOf(cause));
+  }
+
+  /** It was dispatched, found nobody waiting, and so was not sent; or it will never be. */
+  drop(): void {
+    this.#settle();
+  }
+
+  tick(): void {
+    if (this.#isRelaying && this.#clientTakesNothing()) {
+      // Whatever is under way to it is given up with the connection.
+      cutResponse(this.#clientRequest, this.#clientResponse);
+      return;
+    }
+    if (this.#isSettled) return;
+    if (this.isWaiting) {
+      this.#ticks += 1;
+      if (this.#ticks > this.#owner.patience.pendingTicks) this.#fail(WAITED_TOO_LONG);
+    } else if (this.#isRelaying && !this.#isEventStream && this.#untaken === 0) {
+      this.#ticks += 1;
+      if (this.#ticks > this.#owner.patience.bodyTicks) this.#controller?.abort(new UpstreamSilent());
+    }
+  }
+
+  /** Whether bytes wait for the client, and it has taken none of them for too long. */
+  #clientTakesNothing(): boolean {
+    const { writableLength } = this.#clientResponse;
+    // One that waits behind another response on its connection has no connection yet.
+    const isStuck = writableLength > 0 && writableLength === this.#untaken && this.#clientResponse.socket;
+    this.#untaken = writableLength;
+    this.#untakenTicks = isStuck ? this.#untakenTicks + 1 : 0;
+    return this.#untakenTicks > this.#owner.patience.sendTicks;
+  }
+
+  #mayRetry(cause: Error): boolean {
+    const { method, body } = this.request;
+    if (this.#isRetried || this.#clientResponse.headersSent || body?.destroyed) return false;
+    const progress = {
+      method,
+      hasBody: body !== null,
+      isBodyRead: body?.readableDidRead ?? false,
+      isBegun: this.#controller !== undefined,
+      isReused: this.#isReused,
+      isAnswered: this.#isAnswered,
+    };
+    return mayRetry(progress, cause);
+  }
+
+  #fail(failure: UpstreamFailure): void {
+    this.#settle();
+    if (this.#clientResponse.headersSent) cutResponse(this.#clientRequest, this.#clientResponse);
+    this.#onFailure(failure);
+  }
+
+  #settle(): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    this.#owner.settled(this);
+  }
+}
+
+/** Why an exchange was given up: nobody waits for its response. */
+class ClientGone extends Error {
+  constructor() {
+    super("the client has gone away");
+  }
+}

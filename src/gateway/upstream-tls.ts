@@ -1,0 +1,128 @@
+import { X509Certificate } from "node:crypto";
+import { dirname } from "node:path";
+import { createSecureContext } from "node:tls";
+import { CountersignError, reasonOf } from "../errors.ts";
+import { JobQueue, refreshOften, reportingProblems, watchFolders } from "../refresh.ts";
+import { privateKeyIn, readCertificates, readPrivateKey } from "./tls-files.ts";
+import type { UpstreamTlsOptions } from "./upstream-options.ts";
+
+/** What stands in the files of {@link UpstreamTlsOptions}, in PEM. */
+export interface UpstreamTlsMaterial {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+}
+
+/** The files of an upstream, read again when they change. */
+export interface UpstreamTls {
+  /** What the files said when they could last be used; another object after each change. */
+  current(): UpstreamTlsMaterial;
+  close(): void;
+}
+
+/** A file of {@link UpstreamTlsOptions} that cannot be used. The message names the file and what to do. */
+export class UpstreamFileError extends CountersignError {
+  /** The key under `upstream.tls` that names the file. */
+  readonly key: "ca" | "cert" | "key";
+
+  constructor(key: UpstreamFileError["key"], message: string, options?: ErrorOptions) {
+    super("ERR_UPSTREAM_FILE", message, options);
+    this.key = key;
+  }
+}
+
+/** Events tell of a change at once; where a file system has none, this is how long it takes at most. */
+const REREAD_SECONDS = 30;
+
+/**
+ * Reads and checks the files of an upstream, and reads them again when they change. Where they cannot be used any more,
+ * what they said before goes on.
+ *
+ * @throws {UpstreamFileError} ERR_UPSTREAM_FILE when one is missing, unsafe, or not what it should be
+ */
+export async function openUpstreamTls(
+  options: UpstreamTlsOptions,
+  onEvent: (event: { readonly kind: "problem" | "recovered" | "reloaded"; readonly message: string }) => void,
+): Promise<UpstreamTls> {
+  const files = [options.ca, options.cert, options.key].filter((file) => file !== undefined);
+  let material = await readUpstreamFiles(options);
+  if (files.length === 0) return { current: () => material, close: () => {} };
+
+  async function readAgain(): Promise<void> {
+    const read = await readUpstreamFiles(options);
+    if (read.ca === material.ca && read.cert === material.cert && read.key === material.key) return;
+    material = read;
+    onEvent({
+      kind: "reloaded",
+      message: `${files.join(", ")} were read again, and new connections are made with them`,
+    });
+  }
+
+  const queue = new JobQueue();
+  const refresh = reportingProblems(
+    () => queue.run(readAgain),
+    (health) =>
+      onEvent({
+        kind: health.kind,
+        message:
+          health.kind === "problem"
+            ? `connections are made with the files as they were: ${health.message}`
+            : `${files.join(", ")} can be used again`,
+      }),
+  );
+  const watch = refreshOften(refresh, REREAD_SECONDS, (changed) =>
+    watchFolders(new Set(files.map((file) => dirname(file))), changed),
+  );
+  return { current: () => material, close: () => watch.close() };
+}
+
+/** Who shows the certificate. */
+const OWNER = "Countersign";
+
+async function readUpstreamFiles({ ca, cert, key }: UpstreamTlsOptions): Promise<UpstreamTlsMaterial> {
+  const material: { ca?: string; cert?: string; key?: string } = {};
+  if (ca !== undefined)
+    material.ca = await namedAs("ca", () =>
+      readCertificates(
+        "clientCa",
+        ca,
+        "the certificates of the CAs that the backend's is trusted for, in PEM",
+      ),
+    );
+  if (cert !== undefined && key !== undefined) {
+    material.cert = await namedAs("cert", () =>
+      readCertificates(
+        "cert",
+        cert,
+        "the certificate for the backend in PEM, followed by those between it and its CA",
+      ),
+    );
+    material.key = await namedAs("key", () => readPrivateKey(key, OWNER));
+    const first = new X509Certificate(material.cert);
+    if (!first.checkPrivateKey(privateKeyIn(material.key, key, OWNER)))
+      throw new UpstreamFileError(
+        "key",
+        `${key}: this is not the private key of the first certificate in ${cert}; name the key that the certificate was made for`,
+      );
+  }
+  try {
+    createSecureContext(material);
+  } catch (cause) {
+    // What OpenSSL alone knows, such as a key that is too short.
+    const file = cert ?? ca;
+    throw new UpstreamFileError(
+      cert === undefined ? "ca" : "cert",
+      `${file}: TLS cannot use this certificate: ${reasonOf(cause)}`,
+      { cause },
+    );
+  }
+  return material;
+}
+
+async function namedAs<T>(key: UpstreamFileError["key"], read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (cause) {
+    throw new UpstreamFileError(key, (cause as Error).message, { cause });
+  }
+}
