@@ -86,5 +86,5 @@ export function writePiece(clientResponse: ClientResponse, piece: string | Uint8
 
 /** Whether nobody is there any more who would get this response. */
 export function isGone(clientResponse: ClientResponse): boolean {
-  return isHttp2Response(clientResponse) ? clientResponse.stream.destroyed : clientResponse.destroyed;
+  return isHttp2Response(clientResponse) ? clientResponse.stream.closed : clientResponse.destroyed;
 }

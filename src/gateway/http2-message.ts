@@ -1,4 +1,6 @@
+import { METHODS } from "node:http";
 import { constants, Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { RequestErrorCode } from "../errors.ts";
 import type { ClientRequest, ClientResponse } from "./client-message.ts";
 import type { RawFields } from "./fields.ts";
 import type { Refusal } from "./problem.ts";
@@ -20,8 +22,8 @@ export function receivedFieldsOf(clientRequest: ClientRequest): RawFields | Refu
 
 /**
  * Takes the pseudo fields out, makes Host of `:authority` (RFC 9113 §8.3.1), and joins the pieces of Cookie (§8.2.3).
- * Connection-specific fields, repeated pseudo fields and all else that RFC 9113 §8 calls malformed never come this far:
- * nghttp2 resets such a stream.
+ * Connection-specific fields, repeated pseudo fields, a path that is none and all else that RFC 9113 §8 calls malformed
+ * never come this far: nghttp2 resets such a stream, and drops a field whose name or value cannot be one.
  */
 function fieldsOfStream(rawHeaders: readonly string[]): RawFields | Refusal {
   const fields: RawFields = [];
@@ -32,15 +34,15 @@ function fieldsOfStream(rawHeaders: readonly string[]): RawFields | Refusal {
     const name = rawHeaders[i] as string;
     const value = rawHeaders[i + 1] as string;
     if (name === ":authority") authority = value;
+    // Of other schemes nghttp2 takes a path of any form.
     else if (name === ":scheme" && value !== "http" && value !== "https")
       return refused("ERR_TARGET_INVALID", "the scheme is neither http nor https");
-    else if (name === ":path" && !value.startsWith("/") && value !== "*")
-      return refused("ERR_TARGET_INVALID", "the request target is no path");
+    // "get" is none, but some backend may take it for GET.
+    else if (name === ":method" && !KNOWN_METHODS.has(value))
+      return refused("ERR_REQUEST_MALFORMED", "this method is not known here");
     else if (name.startsWith(":")) continue;
-    else if (name === "host") {
-      if (host !== undefined) return refused("ERR_HOST_INVALID", "there is more than one Host field");
-      host = value;
-    } else if (name === "cookie" && cookie !== -1) fields[cookie] += `; ${value}`;
+    else if (name === "host") host = value;
+    else if (name === "cookie" && cookie !== -1) fields[cookie] += `; ${value}`;
     else {
       if (name === "cookie") cookie = fields.length + 1;
       fields.push(name, value);
@@ -53,7 +55,10 @@ function fieldsOfStream(rawHeaders: readonly string[]): RawFields | Refusal {
   return fields;
 }
 
-function refused(code: "ERR_TARGET_INVALID" | "ERR_HOST_INVALID", detail: string): Refusal {
+/** Those that can come with HTTP/1.1. */
+const KNOWN_METHODS: ReadonlySet<string> = new Set(METHODS);
+
+function refused(code: RequestErrorCode, detail: string): Refusal {
   return { kind: "refused", code, detail };
 }
 
@@ -62,6 +67,8 @@ function refused(code: "ERR_TARGET_INVALID" | "ERR_HOST_INVALID", detail: string
  * that nobody wants the rest, and that this is no error (RFC 9113 §8.1).
  */
 export function endStream(clientResponse: Http2ServerResponse): void {
+  const { stream } = clientResponse;
+  // Behind the last frame, which Node.js sends when it has asked for trailers: a reset before it would cut the response.
+  stream.once("wantTrailers", () => setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR)));
   clientResponse.end();
-  clientResponse.stream.close(constants.NGHTTP2_NO_ERROR);
 }

@@ -16,6 +16,15 @@ export const PYTHON_WITH_PYJWT: Program = {
   note: `${PYTHON} with PyJWT is needed: apt-get install python3-jwt python3-cryptography`,
 };
 
+export const CURL: Program = { probe: ["curl", "--version"], note: "curl is needed: apt-get install curl" };
+
+export const H2LOAD: Program = {
+  probe: ["h2load", "--version"],
+  note: "h2load is needed: apt-get install nghttp2-client",
+};
+
+export const NETCAT: Program = { probe: ["nc", "-h"], note: "nc is needed: apt-get install netcat-openbsd" };
+
 /** The part of Vitest's test context that is needed here. */
 interface Skippable {
   skip(note: string): void;
