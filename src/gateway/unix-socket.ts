@@ -1,6 +1,7 @@
 import { once } from "node:events";
-import { chmod, lstat, unlink } from "node:fs/promises";
+import { chmod, lstat, stat, unlink } from "node:fs/promises";
 import { connect, type Server } from "node:net";
+import { dirname } from "node:path";
 import { ListenError } from "./listen-error.ts";
 import type { UnixAddress } from "./listen-options.ts";
 
@@ -15,7 +16,7 @@ export async function listenOnUnixSocket(server: Server, address: UnixAddress): 
     await bind(server, address);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== "EADDRINUSE")
-      throw new ListenError(address, cause as NodeJS.ErrnoException);
+      throw new ListenError(address, await folderProblemOf(address, cause as NodeJS.ErrnoException));
     await removeStaleSocket(address);
     try {
       await bind(server, address);
@@ -38,6 +39,18 @@ async function bind(server: Server, { path, mode }: UnixAddress): Promise<void> 
   await once(server, "listening");
   // What the process's own umask has taken away.
   await chmod(path, mode);
+}
+
+/** Of a folder that is missing Node.js says what it says of one that may not be written to (libuv maps ENOENT to EACCES). */
+async function folderProblemOf(
+  { path }: UnixAddress,
+  cause: NodeJS.ErrnoException,
+): Promise<NodeJS.ErrnoException> {
+  if (cause.code !== "EACCES") return cause;
+  return await stat(dirname(path)).then(
+    () => cause,
+    (folderProblem) => folderProblem,
+  );
 }
 
 /** Removes the file of a socket on which nobody listens. */

@@ -5,6 +5,8 @@ import type { Issuer } from "../../src/issuer/issuer.ts";
 export interface TestSidecar extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
+  /** One of each listener. */
+  readonly urls: readonly string[];
   /** `undefined` where the YAML has no `admin`. */
   readonly adminUrl: string | undefined;
   readonly issuer: Issuer;
@@ -36,6 +38,7 @@ export async function startSidecar(upstream: string, options: TestSidecarOptions
   const close = () => sidecar.close();
   return {
     url: running.url,
+    urls: running.urls,
     port: Number(new URL(running.url).port),
     adminUrl: running.adminUrl,
     issuer: running.issuer,
