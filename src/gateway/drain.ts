@@ -4,11 +4,13 @@ import { Server as NetServer } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { ClientConnections } from "./connections.ts";
 import type { Http2Connections } from "./http2-connections.ts";
+import type { RequestGate } from "./request-gate.ts";
 import type { Handshakes } from "./tls.ts";
 
 /** What a listener has to end. */
 export interface Draining {
   readonly server: Server;
+  readonly gate: RequestGate;
   readonly connections: ClientConnections;
   /** `undefined`: no HTTP/2 is spoken. */
   readonly http2: Http2Connections | undefined;
@@ -25,7 +27,7 @@ const QUIET_MILLISECONDS = 250;
 
 const CHECK_MILLISECONDS = 25;
 
-/** Waiting connections are taken for this long at most, however fast new ones come. */
+/** Waiting connections are taken for this long at most, however fast new ones come. Requests wait meanwhile. */
 const BACKLOG_MILLISECONDS = 1000;
 
 /**
@@ -34,14 +36,17 @@ const BACKLOG_MILLISECONDS = 1000;
  * @param milliseconds after this what is left is destroyed
  */
 export async function drain(listener: Draining, milliseconds: number): Promise<void> {
-  const { server, connections, http2, handshakes } = listener;
+  const { server, gate, connections, http2, handshakes } = listener;
   connections.endAll();
   http2?.endAll();
+  // A client that is answered now would connect again, and again, so that the queue would never be empty.
+  gate.shut();
   await takeBacklog(server);
 
   const closed = once(server, "close");
   // Not the HTTP server's own method, which destroys idle connections at once, also one whose request is on its way.
   NetServer.prototype.close.call(server);
+  gate.open();
   const deadline = setTimeout(() => connections.destroy(), milliseconds);
   const check = setInterval(() => {
     const isBusy = connections.isBusy || http2?.isBusy;
@@ -58,20 +63,26 @@ export async function drain(listener: Draining, milliseconds: number): Promise<v
   server.close();
 }
 
+/** A turn of the loop that is shorter leaves hardly the time for another connection to come unseen. */
+const SHORT_TURN_MILLISECONDS = 1;
+
 /**
  * Takes the connections that wait in the system's queue: closing the server would reset them. Node.js accepts one a turn
- * of its loop.
+ * of its loop, and what comes during a turn is seen in the next one. A client that connects in the very moment of the end
+ * is reset all the same; that is why /readyz has told beforehand.
  */
 async function takeBacklog(server: Server): Promise<void> {
   let taken = 0;
   const count = () => taken++;
   server.on("connection", count);
   const until = Date.now() + BACKLOG_MILLISECONDS;
-  let before: number;
-  do {
-    before = taken;
+  let isQuiet = false;
+  while (!isQuiet && Date.now() < until) {
+    const before = taken;
     await nextTurn();
+    const began = performance.now();
     await nextTurn();
-  } while (taken > before && Date.now() < until);
+    isQuiet = taken === before && performance.now() - began < SHORT_TURN_MILLISECONDS;
+  }
   server.off("connection", count);
 }

@@ -2,7 +2,6 @@ import { createServer, type IncomingMessage, type ServerOptions, type ServerResp
 import { createServer as createHttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import type { ClientRequest, ClientResponse } from "./client-message.ts";
 import { ConnectionLimit } from "./connection-limit.ts";
 import { ClientConnections } from "./connections.ts";
 import { drain } from "./drain.ts";
@@ -13,6 +12,7 @@ import { openAddress } from "./open-address.ts";
 import { noteUnixSocket } from "./peer.ts";
 import { tellProtocols } from "./prior-knowledge.ts";
 import { answerProblem, type RequestProblem } from "./problem.ts";
+import { RequestGate } from "./request-gate.ts";
 import { requestIdOf } from "./request-id.ts";
 import { DRAINING, NO_TUNNEL, REQUEST_LATE } from "./request-problems.ts";
 import { Handshakes, tlsServerOptions } from "./tls.ts";
@@ -64,6 +64,7 @@ export function createListener(
   const limit = connectionLimit ?? new ConnectionLimit(limits.connections);
   const connections = new ClientConnections(limits.streams);
   const http2 = speaksHttp2 ? new Http2Connections(settings) : undefined;
+  const gate = new RequestGate();
   const upgrades = new WeakSet<IncomingMessage>();
   let upgrade: ClientHandlers["upgrade"];
   const httpOptions: ServerOptions = {
@@ -144,7 +145,7 @@ export function createListener(
         // Behind a request to upgrade that is not upgraded Node.js drops what has arrived already, so that the rest of a
         // request could look like a whole one.
         if (upgrades.has(clientRequest)) connections.endAfter(clientRequest, clientResponse);
-        handlers.request(clientRequest, clientResponse);
+        gate.pass(clientRequest, clientResponse, handlers.request);
       };
       upgrade = handlers.upgrade;
       server.on("upgrade", (clientRequest, stream, head) => {
@@ -162,12 +163,14 @@ export function createListener(
       // The request path sends "100 Continue" itself, when the request is really forwarded, and ignores what else is expected.
       server.on("checkContinue", handleUnlessEnding);
       server.on("checkExpectation", handleUnlessEnding);
-      http2?.serve(handlers.request);
+      http2?.serve((clientRequest, clientResponse) =>
+        gate.pass(clientRequest, clientResponse, handlers.request),
+      );
     },
 
     async close(drainMilliseconds) {
       tlsFiles?.close();
-      if (server.listening) await drain({ server, connections, http2, handshakes }, drainMilliseconds);
+      if (server.listening) await drain({ server, gate, connections, http2, handshakes }, drainMilliseconds);
     },
   };
 }

@@ -1,0 +1,105 @@
+import type { Socket } from "node:net";
+
+/** Many clients that ask for one thing after another, until they are told to stop or their connections end. */
+export interface Load {
+  /** Whole answers. */
+  answered(): number;
+  /** Requests that were sent and got no whole answer. */
+  readonly failures: string[];
+  /** Connections that the system reset before the other side had taken them: nobody has read what was sent. */
+  neverTaken(): number;
+  /** Lets every client finish what it has begun. */
+  stop(): Promise<void>;
+  /** Resolves when no client is left, as nobody takes their connections any more. */
+  readonly ended: Promise<void>;
+}
+
+/** What {@link startLoad} takes. */
+export interface LoadOptions {
+  readonly clients: number;
+  /** Opens a connection; rejects where nobody listens. */
+  readonly connect: () => Promise<Socket>;
+  /** Whether a client opens another connection when its own has ended. */
+  readonly reconnects: boolean;
+  /** Milliseconds between an answer and the next request. Default: none. */
+  readonly pause?: () => number;
+}
+
+const REQUEST = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/** Starts clients that speak HTTP/1.1 on connections of their own and keep them open. */
+export function startLoad({ clients, connect, reconnects, pause = () => 0 }: LoadOptions): Load {
+  const failures: string[] = [];
+  let answered = 0;
+  let neverTaken = 0;
+  let isOver = false;
+
+  async function run(): Promise<void> {
+    do {
+      let socket: Socket;
+      try {
+        socket = await connect();
+      } catch {
+        // Nothing was sent.
+        return;
+      }
+      await use(socket);
+    } while (reconnects && !isOver);
+  }
+
+  function use(socket: Socket): Promise<void> {
+    return new Promise((resolve) => {
+      let received = "";
+      let isOwed = false;
+      let isFresh = true;
+      let isReset = false;
+      let isLast = false;
+      let timer: NodeJS.Timeout | undefined;
+      const ask = () => {
+        if (isOver) return void socket.end();
+        received = "";
+        isOwed = true;
+        socket.write(REQUEST);
+      };
+      socket.on("error", (error: NodeJS.ErrnoException) => {
+        isReset = error.code === "ECONNRESET";
+      });
+      // An end without an error: the client must not send on a connection that is ending.
+      socket.on("end", () => clearTimeout(timer));
+      socket.on("data", (data) => {
+        received += data;
+        const head = received.indexOf("\r\n\r\n");
+        const [, length] = /^content-length: (\d+)\r$/im.exec(received) ?? [];
+        if (head === -1 || length === undefined || received.length < head + 4 + Number(length)) return;
+        if (!received.startsWith("HTTP/1.1 200")) failures.push(received.slice(0, 200));
+        answered++;
+        isFresh = false;
+        isOwed = false;
+        isLast = /^connection: close\r$/im.test(received);
+        if (isLast) return;
+        const milliseconds = pause();
+        if (milliseconds === 0) ask();
+        else timer = setTimeout(ask, milliseconds);
+      });
+      socket.once("close", () => {
+        clearTimeout(timer);
+        if (isOwed && isFresh && isReset && received === "") neverTaken++;
+        else if (isOwed) failures.push(`closed with ${received.length} bytes of an answer`);
+        resolve();
+      });
+      ask();
+    });
+  }
+
+  const ended = Promise.all(Array.from({ length: clients }, run)).then(() => {});
+  return {
+    answered: () => answered,
+    failures,
+    neverTaken: () => neverTaken,
+    ended,
+    async stop() {
+      isOver = true;
+      await ended;
+    },
+  };
+}
