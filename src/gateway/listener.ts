@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type ServerOptions, type ServerResp
 import { createServer as createHttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
+import type { ClientRequest, ClientResponse } from "./client-message.ts";
 import { ConnectionLimit } from "./connection-limit.ts";
 import { ClientConnections } from "./connections.ts";
 import { drain } from "./drain.ts";
