@@ -13,7 +13,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "watched-file.ts": ["refresh.ts", "errors.ts"],
   issuer: ["refresh.ts", "duration.ts", "errors.ts"],
   policy: ["issuer", "watched-file.ts", "refresh.ts", "errors.ts"],
-  gateway: ["policy", "issuer", "errors.ts"],
+  gateway: ["policy", "issuer", "refresh.ts", "errors.ts"],
   admin: ["gateway", "policy", "issuer", "errors.ts"],
   // It knows the option types of the layers that it fills.
   config: ["gateway", "policy", "issuer", "duration.ts", "errors.ts"],

@@ -2,6 +2,7 @@ import { constants } from "node:crypto";
 import type { Server } from "node:https";
 import type { Socket } from "node:net";
 import type { SecureContextOptions, TlsOptions as ServerTlsOptions, TLSSocket } from "node:tls";
+import { type RequestProblem, rawProblem } from "./problem.ts";
 import type { TlsMaterial, TlsOptions } from "./tls-files.ts";
 
 /** How a server speaks TLS, but for its certificate, which comes with {@link secureContextOf}. */
@@ -50,6 +51,11 @@ export class Handshakes {
   constructor(server: Server) {
     keep(server, "connection", this.#connections);
     keep(server, "secureConnection", this.#secured);
+    server.on("tlsClientError", (error: NodeJS.ErrnoException, socket) => {
+      // Clients of a Unix socket cannot be told apart by their addresses.
+      if (error.code === "ERR_SSL_HTTP_REQUEST" && socket.remotePort !== undefined)
+        answerInClear(this.#connections, clientEndOf(socket));
+    });
   }
 
   /** Destroys the connections that have no TLS yet, and so no request. */
@@ -58,6 +64,16 @@ export class Handshakes {
     for (const socket of this.#connections) if (!secured.has(clientEndOf(socket))) socket.destroy();
   }
 }
+
+/** What came in clear on a TLS port is answered in clear, so that whoever sent it can read why. */
+function answerInClear(connections: Iterable<Socket>, clientEnd: string): void {
+  for (const socket of connections) if (clientEndOf(socket) === clientEnd) socket.end(rawProblem(NO_TLS));
+}
+
+const NO_TLS: RequestProblem = {
+  code: "ERR_REQUEST_MALFORMED",
+  detail: "this port speaks https; send the request with https://",
+};
 
 function keep<T extends Socket>(server: Server, event: string, sockets: Set<T>): void {
   server.on(event, (socket: T) => {

@@ -62,10 +62,10 @@ describe("versions and protocols", () => {
     await expect(tls.connect({ ALPNProtocols: offers })).rejects.toThrow(/no application protocol/);
   });
 
-  test("plain HTTP on a TLS port is cut off, and never forwarded", async () => {
+  test("plain HTTP on a TLS port is answered 400 in clear, and never forwarded", async () => {
     await using backend = await startRawBackend();
     await using tls = await startTlsSidecar(backend.url);
-    expect(statusesOf(await sendRaw(tls.port, GET))).toEqual([]);
+    expect(statusesOf(await sendRaw(tls.port, GET))).toEqual([400]);
     expect(backend.requestLines()).toEqual([]);
     expect((await get(tls.sidecar.url, tls)).status).toBe(200);
   });

@@ -21,9 +21,10 @@ function socketPath(): string {
 /** A listener on a Unix socket that answers each request with the address of its peer. */
 function createUnixListener(path: string, mode = 0o660, http2 = false) {
   const listener = createTestListener({ address: { kind: "unix", path, mode }, http2 });
-  listener.serve((clientRequest, clientResponse) => {
-    const { address } = peerOf(clientRequest);
-    clientResponse.end(address);
+  listener.serve({
+    request(clientRequest, clientResponse) {
+      clientResponse.end(peerOf(clientRequest).address);
+    },
   });
   onTestFinished(() => listener.close(0));
   return listener;
