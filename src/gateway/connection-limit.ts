@@ -11,6 +11,8 @@ export class ConnectionLimit {
   readonly #reserve: number;
   readonly #beyond = new WeakSet<Socket>();
   #count = 0;
+  /** Spares the look-up for as long as nobody was. */
+  #hasBeenBeyond = false;
 
   constructor(limit: number) {
     this.#limit = limit;
@@ -29,12 +31,14 @@ export class ConnectionLimit {
 
   /** To be called when requests may come on a counted connection: whether it is within the limit stays as it is now. */
   admit(socket: Socket): void {
-    if (this.#count > this.#limit) this.#beyond.add(socket);
+    if (this.#count <= this.#limit) return;
+    this.#beyond.add(socket);
+    this.#hasBeenBeyond = true;
   }
 
   /** Whether a request came on a connection above the limit. */
   isBeyond(clientRequest: ClientRequest): boolean {
-    const socket = connectionOf(clientRequest);
+    const socket = this.#hasBeenBeyond ? connectionOf(clientRequest) : undefined;
     return socket !== undefined && this.#beyond.has(socket);
   }
 }

@@ -58,7 +58,6 @@ export async function drain(listener: Draining, milliseconds: number): Promise<v
   await closed;
   clearTimeout(deadline);
   clearInterval(check);
-  http2?.stop();
   // Only this stops the timer that looked for late requests.
   server.close();
 }

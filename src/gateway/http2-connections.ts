@@ -32,7 +32,8 @@ export class Http2Connections {
   readonly #settings: ClientSettings;
   readonly #server: Http2Server;
   readonly #sessions = new Map<ServerHttp2Session, SessionState>();
-  readonly #check: NodeJS.Timeout;
+  /** Runs while there are connections to look at. */
+  #check: NodeJS.Timeout | undefined;
   #isDraining = false;
 
   constructor(settings: ClientSettings) {
@@ -59,11 +60,12 @@ export class Http2Connections {
       });
     });
     this.#server.on("connect", (_request, response) => answerProblem(response, NO_TUNNEL, undefined));
-    this.#check = setInterval(() => this.#endWhatIsLate(), CHECK_MILLISECONDS).unref();
   }
 
   /** Speaks HTTP/2 on a connection from now on. What has been read of it must have been put back. */
   take(socket: Socket): void {
+    // Node.js takes it for an error of its own.
+    if (socket.destroyed) return;
     // Told at once, and of nothing else.
     this.#server.once("session", (session) => this.#begin(session, socket));
     this.#server.emit("connection", socket);
@@ -97,11 +99,6 @@ export class Http2Connections {
     for (const [session, state] of this.#sessions) if (state.streams === 0) end(session, state);
   }
 
-  /** Stops looking for what takes too long; to be called when every connection has ended. */
-  stop(): void {
-    clearInterval(this.#check);
-  }
-
   #begin(session: ServerHttp2Session, socket: Socket): void {
     const state: SessionState = {
       socket,
@@ -112,10 +109,18 @@ export class Http2Connections {
       endingSince: undefined,
     };
     this.#sessions.set(session, state);
+    this.#check ??= setInterval(() => this.#endWhatIsLate(), CHECK_MILLISECONDS).unref();
     noteSession(session, socket);
-    session.once("close", () => this.#sessions.delete(session));
+    session.once("close", () => this.#forget(session));
     // Whoever connected before the end, and is heard behind it, gets one answer.
     if (this.#isDraining) session.once("stream", () => end(session, state));
+  }
+
+  #forget(session: ServerHttp2Session): void {
+    this.#sessions.delete(session);
+    if (this.#sessions.size > 0) return;
+    clearInterval(this.#check);
+    this.#check = undefined;
   }
 
   #timeUpload(clientRequest: ClientRequest, clientResponse: ClientResponse): void {
