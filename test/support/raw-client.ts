@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 
 /**
@@ -40,7 +39,8 @@ export async function exchange(socket: Socket, bytes = ""): Promise<string> {
   // A reset, or an alert of TLS, is a way of closing too.
   socket.on("error", () => {});
   socket.write(Buffer.from(bytes, "latin1"));
-  await once(socket, "close");
+  // Not with `once`, which takes an error for a failure.
+  await new Promise((resolve) => socket.once("close", resolve));
   return received;
 }
 
