@@ -240,6 +240,9 @@ describe("floods", () => {
     }
   }
 
+  /** Client and backend are in this process too; what 100 000 streams leave behind would be several times as much. */
+  const MAX_GROWTH_BYTES = 200 * 1024 * 1024;
+
   const idOf = (index: number) => index * 2 + 1;
   const CANCEL = Buffer.from([0, 0, 0, 8]);
 
@@ -257,7 +260,7 @@ describe("floods", () => {
     const until = Date.now() + 5000;
     while (rig.underWay() > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 10));
     expect(rig.underWay()).toBe(0);
-    expect(memoryUsage.rss() - before).toBeLessThan(100 * 1024 * 1024);
+    expect(memoryUsage.rss() - before).toBeLessThan(MAX_GROWTH_BYTES);
   });
 
   test("streams above limits.streams are refused, and those within it go on", async () => {
@@ -300,7 +303,7 @@ describe("floods", () => {
     await rig.expectAlive();
     await Promise.race([flooding, new Promise((resolve) => setTimeout(resolve, 3000))]);
     await rig.expectAlive();
-    expect(memoryUsage.rss() - before).toBeLessThan(100 * 1024 * 1024);
+    expect(memoryUsage.rss() - before).toBeLessThan(MAX_GROWTH_BYTES);
   });
 
   test.each([
