@@ -139,8 +139,10 @@ export class Exchange implements TransportHandler, Watched {
 
   onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
     if (this.#isSettled) return;
-    if (this.#clientIsGone || cause instanceof ClientGone || this.#clientRequest.errored)
-      return this.#settle();
+    if (this.#clientIsGone || cause instanceof ClientGone || this.#clientRequest.errored) {
+      this.#settle();
+      return;
+    }
     if (this.#mayRetry(cause)) {
       this.#isRetried = true;
       this.#controller = undefined;
