@@ -2,8 +2,9 @@ import type { Command } from "commander";
 import { keyNeedsOf } from "../config/key-needs.ts";
 import type { ParsedConfig } from "../config/parse.ts";
 import { ConfigError, formatKey, formatProblem, type Problem } from "../config/problems.ts";
-import { reasonOf } from "../errors.ts";
+import { type CountersignError, reasonOf } from "../errors.ts";
 import { readTlsFiles, TlsFileError } from "../gateway/tls-files.ts";
+import { UpstreamFileError } from "../gateway/upstream-tls.ts";
 import { KeyError } from "../issuer/keys/key-error.ts";
 import { readKeys } from "../issuer/keys/key-source.ts";
 import { openRoutes } from "../open-routes.ts";
@@ -89,12 +90,17 @@ async function problemsOfRoutes(
     const path = placeOf(error, config);
     if (!path) throw error;
     const message =
-      error instanceof ModuleError ? error.message : reasonOf((error as AuthenticatorError).cause);
+      error instanceof AuthenticatorError ? reasonOf(error.cause) : (error as CountersignError).message;
     return [{ file, position: positionOf(path), key: formatKey(path), message }];
   }
 }
 
-function placeOf(error: unknown, { policies }: ParsedConfig["config"]): PropertyKey[] | undefined {
+function placeOf(error: unknown, { upstream, policies }: ParsedConfig["config"]): PropertyKey[] | undefined {
+  if (error instanceof UpstreamFileError) {
+    const index = policies.findIndex((policy) => policy.upstream.tls === error.tls);
+    const place = error.tls === upstream.tls ? ["upstream"] : ["policies", index, "upstream"];
+    return [...place, "tls", error.key];
+  }
   if (error instanceof AuthenticatorError) return ["authenticators", error.authenticator];
   if (!(error instanceof ModuleError)) return undefined;
   return ["policies", policies.findIndex(({ module }) => module?.path === error.path), "module"];

@@ -22,11 +22,19 @@ export interface UpstreamTls {
 
 /** A file of {@link UpstreamTlsOptions} that cannot be used. The message names the file and what to do. */
 export class UpstreamFileError extends CountersignError {
-  /** The key under `upstream.tls` that names the file. */
+  /** Those of the upstream that it is a file of. */
+  readonly tls: UpstreamTlsOptions;
+  /** The key of {@link tls} that names the file. */
   readonly key: "ca" | "cert" | "key";
 
-  constructor(key: UpstreamFileError["key"], message: string, options?: ErrorOptions) {
+  constructor(
+    tls: UpstreamTlsOptions,
+    key: UpstreamFileError["key"],
+    message: string,
+    options?: ErrorOptions,
+  ) {
     super("ERR_UPSTREAM_FILE", message, options);
+    this.tls = tls;
     this.key = key;
   }
 }
@@ -79,28 +87,22 @@ export async function openUpstreamTls(
 /** Who shows the certificate. */
 const OWNER = "Countersign";
 
-async function readUpstreamFiles({ ca, cert, key }: UpstreamTlsOptions): Promise<UpstreamTlsMaterial> {
+async function readUpstreamFiles(tls: UpstreamTlsOptions): Promise<UpstreamTlsMaterial> {
+  const { ca, cert, key } = tls;
   const material: { ca?: string; cert?: string; key?: string } = {};
-  if (ca !== undefined)
-    material.ca = await namedAs("ca", () =>
-      readCertificates(
-        "clientCa",
-        ca,
-        "the certificates of the CAs that the backend's is trusted for, in PEM",
-      ),
-    );
+  const refuse = (name: UpstreamFileError["key"], message: string, cause?: unknown) =>
+    new UpstreamFileError(tls, name, message, { cause });
+  const read = (name: UpstreamFileError["key"], text: Promise<string>) =>
+    text.catch((cause: Error) => {
+      throw refuse(name, cause.message, cause);
+    });
+
+  if (ca !== undefined) material.ca = await read("ca", readCertificates("clientCa", ca, CA_EXPECTED));
   if (cert !== undefined && key !== undefined) {
-    material.cert = await namedAs("cert", () =>
-      readCertificates(
-        "cert",
-        cert,
-        "the certificate for the backend in PEM, followed by those between it and its CA",
-      ),
-    );
-    material.key = await namedAs("key", () => readPrivateKey(key, OWNER));
-    const first = new X509Certificate(material.cert);
-    if (!first.checkPrivateKey(privateKeyIn(material.key, key, OWNER)))
-      throw new UpstreamFileError(
+    material.cert = await read("cert", readCertificates("cert", cert, CERTIFICATE_EXPECTED));
+    material.key = await read("key", readPrivateKey(key, OWNER));
+    if (!new X509Certificate(material.cert).checkPrivateKey(privateKeyIn(material.key, key, OWNER)))
+      throw refuse(
         "key",
         `${key}: this is not the private key of the first certificate in ${cert}; name the key that the certificate was made for`,
       );
@@ -109,20 +111,12 @@ async function readUpstreamFiles({ ca, cert, key }: UpstreamTlsOptions): Promise
     createSecureContext(material);
   } catch (cause) {
     // What OpenSSL alone knows, such as a key that is too short.
-    const file = cert ?? ca;
-    throw new UpstreamFileError(
-      cert === undefined ? "ca" : "cert",
-      `${file}: TLS cannot use this certificate: ${reasonOf(cause)}`,
-      { cause },
-    );
+    const message = `${cert ?? ca}: TLS cannot use this certificate: ${reasonOf(cause)}`;
+    throw refuse(cert === undefined ? "ca" : "cert", message, cause);
   }
   return material;
 }
 
-async function namedAs<T>(key: UpstreamFileError["key"], read: () => Promise<T>): Promise<T> {
-  try {
-    return await read();
-  } catch (cause) {
-    throw new UpstreamFileError(key, (cause as Error).message, { cause });
-  }
-}
+const CA_EXPECTED = "the certificates of the CAs that the backend's is trusted for, in PEM";
+const CERTIFICATE_EXPECTED =
+  "the certificate that the backend is shown in PEM, followed by those between it and its CA";
