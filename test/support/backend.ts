@@ -20,7 +20,10 @@ export interface TestBackend extends AsyncDisposable {
 }
 
 /** Starts a backend. Without a listener it records each whole request and answers 200 "ok". */
-export async function startBackend(listener?: RequestListener): Promise<TestBackend> {
+export async function startBackend(
+  listener?: RequestListener,
+  { host = "127.0.0.1", port: wanted = 0 } = {},
+): Promise<TestBackend> {
   const requests: RecordedRequest[] = [];
   const record: RequestListener = async (request, response) => {
     const chunks: Buffer[] = [];
@@ -35,11 +38,11 @@ export async function startBackend(listener?: RequestListener): Promise<TestBack
     response.end("ok");
   };
   const server = createServer(listener ?? record);
-  server.listen(0, "127.0.0.1");
+  server.listen(wanted, host);
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: `http://${host}:${port}`,
     port,
     requests,
     async [Symbol.asyncDispose]() {
