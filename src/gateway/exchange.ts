@@ -49,13 +49,17 @@ export class Exchange implements TransportHandler, Watched {
   #isRelaying = false;
   #isEventStream = false;
   #hasContent = true;
+  /** Nothing is read from the upstream, until the client has taken what there is. */
+  #isBlocked = false;
   #isSettled = false;
   #clientIsGone = false;
   /** Since something came from the upstream, or since it has begun to wait. */
   #ticks = 0;
-  /** What the client had not taken at the last tick, in bytes; and since when it is that much. */
-  #untaken = 0;
-  #untakenTicks = 0;
+  /** The body that has been given to the connection of the client, in bytes. */
+  #written = 0;
+  /** What the client had taken of it at the last tick, more or less; and since when it is that much, while more waits. */
+  #taken = 0;
+  #stuckTicks = 0;
 
   constructor(
     clientRequest: ClientRequest,
@@ -77,7 +81,10 @@ export class Exchange implements TransportHandler, Watched {
       if (this.isWaiting) this.#settle();
       else this.#controller?.abort(new ClientGone());
     });
-    clientResponse.on("drain", () => this.#controller?.resume());
+    clientResponse.on("drain", () => {
+      this.#isBlocked = false;
+      this.#controller?.resume();
+    });
   }
 
   /** Whether it is of no use to send it (again), because nobody waits for it. */
@@ -128,7 +135,11 @@ export class Exchange implements TransportHandler, Watched {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#ticks = 0;
-    if (this.#hasContent && !writePiece(this.#clientResponse, chunk)) controller.pause();
+    this.#written += chunk.length;
+    if (this.#hasContent && !writePiece(this.#clientResponse, chunk)) {
+      this.#isBlocked = true;
+      controller.pause();
+    }
   }
 
   onResponseEnd({ rawTrailers }: Dispatcher.DispatchController): void {
@@ -167,21 +178,22 @@ export class Exchange implements TransportHandler, Watched {
     if (this.#isSettled) return;
     if (this.isWaiting) {
       this.#ticks += 1;
-      if (this.#ticks > this.#owner.patience.pendingTicks) this.#fail(WAITED_TOO_LONG);
-    } else if (this.#isRelaying && !this.#isEventStream && this.#untaken === 0) {
+      if (this.#ticks >= this.#owner.patience.pendingTicks) this.#fail(WAITED_TOO_LONG);
+    } else if (this.#isRelaying && !this.#isEventStream && !this.#isBlocked) {
       this.#ticks += 1;
-      if (this.#ticks > this.#owner.patience.bodyTicks) this.#controller?.abort(new UpstreamSilent());
+      if (this.#ticks >= this.#owner.patience.bodyTicks) this.#controller?.abort(new UpstreamSilent());
     }
   }
 
   /** Whether bytes wait for the client, and it has taken none of them for too long. */
   #clientTakesNothing(): boolean {
-    const { writableLength } = this.#clientResponse;
+    const { writableLength, socket } = this.#clientResponse;
+    const taken = this.#written - writableLength;
     // One that waits behind another response on its connection has no connection yet.
-    const isStuck = writableLength > 0 && writableLength === this.#untaken && this.#clientResponse.socket;
-    this.#untaken = writableLength;
-    this.#untakenTicks = isStuck ? this.#untakenTicks + 1 : 0;
-    return this.#untakenTicks > this.#owner.patience.sendTicks;
+    const isStuck = writableLength > 0 && taken === this.#taken && socket;
+    this.#taken = taken;
+    this.#stuckTicks = isStuck ? this.#stuckTicks + 1 : 0;
+    return this.#stuckTicks >= this.#owner.patience.sendTicks;
   }
 
   #mayRetry(cause: Error): boolean {
