@@ -1,4 +1,3 @@
-import { constants } from "node:http2";
 import { TLSSocket } from "node:tls";
 import type { ClientRequest, ClientResponse } from "./client-message.ts";
 import { isHttp2Response } from "./http2-message.ts";
@@ -10,7 +9,8 @@ import { isHttp2Response } from "./http2-message.ts";
  */
 export function cutResponse(clientRequest: ClientRequest, clientResponse: ClientResponse): void {
   if (isHttp2Response(clientResponse)) {
-    clientResponse.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    // With the code INTERNAL_ERROR. Its method `close` would end the response first, as if it were whole.
+    clientResponse.stream.destroy(new Error("the response was cut"));
     return;
   }
   // One that still waits for those before it has no connection yet: destroyed, it would never end.

@@ -87,12 +87,15 @@ export function createHttp2Connections(
     }
 
     #open(socket: Socket): void {
-      const session = connectHttp2(origin, {
+      const options = {
         createConnection: () => socket,
         peerMaxConcurrentStreams: MAX_STREAMS,
         maxHeaderListPairs: 1000,
+        // A field goes on as often as it came, as it does over HTTP/1.1.
+        strictSingleValueFields: false,
         settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
-      });
+      };
+      const session = connectHttp2(origin, options);
       this.#session = session;
       session.on("connect", () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES));
       session.on("remoteSettings", ({ maxConcurrentStreams = MAX_STREAMS }) => {
