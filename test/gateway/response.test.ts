@@ -4,6 +4,7 @@ import {
   type ClientHttp2Session,
   connect as connectHttp2,
   createServer as createHttp2Server,
+  type ServerHttp2Stream,
 } from "node:http2";
 import { type AddressInfo, connect } from "node:net";
 import { describe, expect, test } from "vitest";
@@ -23,8 +24,8 @@ function startBackendWith(bytes: string) {
 }
 
 /** Speaks HTTP/2 to clients, in front of an upstream. */
-async function startFront(origin: string) {
-  const upstream = await openTestUpstream({ origin });
+async function startFront(origin: string, http2 = false) {
+  const upstream = await openTestUpstream({ origin, http2 });
   const failures: string[] = [];
   const server = createHttp2Server((clientRequest, clientResponse) => {
     const fields = receivedFieldsOf(clientRequest) as RawFields;
@@ -240,6 +241,29 @@ test.each([
     ["head", END_HEADERS | END_STREAM, [":status", "205", "date", "now", "content-length", "0"]],
     "end",
   ]);
+});
+
+test("a gRPC response of trailers alone is one HEADERS frame that ends the stream", async () => {
+  const server = createHttp2Server();
+  server.on("stream", (stream) =>
+    (stream as ServerHttp2Stream).respond(
+      { ":status": 200, date: "now", "content-type": "application/grpc", "grpc-status": "5" },
+      { endStream: true },
+    ),
+  );
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  await using front = await startFront(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, true);
+
+  expect(await framesOf(front.client)).toEqual([
+    [
+      "head",
+      END_HEADERS | END_STREAM,
+      [":status", "200", "date", "now", "content-type", "application/grpc", "grpc-status", "5"],
+    ],
+    "end",
+  ]);
+  server.close();
 });
 
 test("a body goes on as it comes, coded as it is", async () => {
