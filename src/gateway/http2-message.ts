@@ -17,7 +17,10 @@ export function isHttp2Response(clientResponse: ClientResponse): clientResponse 
  */
 export function endStream(clientResponse: Http2ServerResponse): void {
   const { stream } = clientResponse;
+  const close = () => stream.close(constants.NGHTTP2_NO_ERROR);
   // Behind the last frame, which Node.js sends when it has asked for trailers: a reset before it would cut the response.
-  stream.once("wantTrailers", () => setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR)));
+  // A head that is the whole response has none.
+  if (stream.writableEnded) close();
+  else stream.once("wantTrailers", () => setImmediate(close));
   clientResponse.end();
 }

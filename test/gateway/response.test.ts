@@ -9,8 +9,8 @@ import {
 import { type AddressInfo, connect } from "node:net";
 import { describe, expect, test } from "vitest";
 import type { RawFields } from "../../src/gateway/fields.ts";
-import { receivedFieldsOf } from "../../src/gateway/http2-message.ts";
 import { hasBody } from "../../src/gateway/message-body.ts";
+import { receivedFieldsOf } from "../../src/gateway/received-fields.ts";
 import { startRawBackend } from "../support/raw-backend.ts";
 import { exchange, sendRaw } from "../support/raw-client.ts";
 import { startSidecar } from "../support/sidecar.ts";

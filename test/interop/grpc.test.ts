@@ -25,8 +25,8 @@ import {
 } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { RawFields } from "../../src/gateway/fields.ts";
-import { receivedFieldsOf } from "../../src/gateway/http2-message.ts";
 import { hasBody } from "../../src/gateway/message-body.ts";
+import { receivedFieldsOf } from "../../src/gateway/received-fields.ts";
 import type { Upstream } from "../../src/gateway/upstream.ts";
 import { createCa, issueForServer, writeTlsFiles } from "../support/certificates.ts";
 import { temporaryFolder } from "../support/command-line.ts";
