@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Dispatcher } from "undici";
 import type { ClientRequest, ClientResponse } from "./client-message.ts";
-import { endResponse, writePiece } from "./client-response.ts";
+import { endResponse, isGone, writePiece } from "./client-response.ts";
 import { cutResponse } from "./cut-response.ts";
 import { isChunkedAlone } from "./message-body.ts";
 import { hasNoContent, sendHead, sendInterim, sendTrailers } from "./response-relay.ts";
@@ -150,7 +150,7 @@ export class Exchange implements TransportHandler, Watched {
 
   onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
     if (this.#isSettled) return;
-    if (this.#clientIsGone || cause instanceof ClientGone || this.#clientRequest.errored) {
+    if (cause instanceof ClientGone || this.#clientRequest.errored || isGone(this.#clientResponse)) {
       this.#settle();
       return;
     }

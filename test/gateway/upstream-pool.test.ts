@@ -188,7 +188,7 @@ test("a client that takes a long response slowly, but takes it, gets it whole", 
     size += data.length;
     // Never for as long as timeouts.send.
     client.pause();
-    setTimeout(() => client.resume(), size < 12_000_000 ? 6 : 0);
+    setTimeout(() => client.resume(), size < 20_000_000 ? 12 : 0);
   });
 
   await once(client, "close");

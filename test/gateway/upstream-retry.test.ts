@@ -87,6 +87,19 @@ test("a GET is sent at most twice", async () => {
   expect(backend.requestLines()).toHaveLength(3);
 });
 
+test("a GET on a new connection is not sent again either where one that was used has been closed before", async () => {
+  await using backend = await startRawBackend((socket) => {
+    if (backend.sockets.length > 1) socket.resetAndDestroy();
+    else socket.end("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+  });
+  await using sidecar = await startSidecar(backend.url);
+
+  expect(statusesOf(await get(sidecar.port))).toEqual([200]);
+  expect(statusesOf(await get(sidecar.port))).toEqual([502]);
+
+  expect(backend.requestLines()).toHaveLength(2);
+});
+
 test("a GET on a new connection that is reset is not sent again", async () => {
   await using backend = await startRawBackend((socket) => socket.resetAndDestroy());
   await using sidecar = await startSidecar(backend.url);
