@@ -170,15 +170,17 @@ test("no more streams are open at once than the backend takes, and the others wa
   );
   await using sidecar = await startWith(backend.url, { connections: 2 });
 
+  // Before its first answer a backend has not said how many it takes.
+  await fetch(sidecar.url);
   const answers = await Promise.all(Array.from({ length: 40 }, () => fetch(sidecar.url)));
 
   expect(answers.map(({ status }) => status)).toEqual(Array(40).fill(200));
   expect(most).toBeLessThanOrEqual(6);
-  expect(backend.sessions.length).toBeLessThanOrEqual(2);
+  expect(backend.sessions).toHaveLength(2);
 });
 
 test("a backend that chooses HTTP/1.1 in the handshake is spoken to in HTTP/1.1", async () => {
-  let handshakes = 0;
+  let connections = 0;
   const versions = new Set<string>();
   const server = createTlsServer(
     { cert: own.cert, key: own.key, ALPNProtocols: ["http/1.1"] },
@@ -187,8 +189,8 @@ test("a backend that chooses HTTP/1.1 in the handshake is spoken to in HTTP/1.1"
       response.end("ok");
     },
   );
-  server.on("secureConnection", () => {
-    handshakes += 1;
+  server.on("connection", () => {
+    connections += 1;
   });
   const port = await listen(server);
   await using sidecar = await startWith(`https://127.0.0.1:${port}`, { connections: 2 });
@@ -199,7 +201,7 @@ test("a backend that chooses HTTP/1.1 in the handshake is spoken to in HTTP/1.1"
   expect(answers.every(({ status }) => status === 200)).toBe(true);
   expect([...versions]).toEqual(["1.1"]);
   // One that was asked for HTTP/2, and two in the pool.
-  expect(handshakes).toBeLessThanOrEqual(3);
+  expect(connections).toBeLessThanOrEqual(3);
   server.close();
   server.closeAllConnections();
 });

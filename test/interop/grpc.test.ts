@@ -108,7 +108,13 @@ function serve(server: Http2Server | Http2SecureServer, upstream: Upstream): voi
     upstream.forward(
       clientRequest,
       clientResponse,
-      { method: clientRequest.method, target: clientRequest.url, fields, hasBody: hasBody(clientRequest) },
+      {
+        method: clientRequest.method,
+        target: clientRequest.url,
+        fields,
+        hasBody: hasBody(clientRequest),
+        maxBodyBytes: undefined,
+      },
       ({ cause }) => {
         if (!clientResponse.headersSent) clientResponse.writeHead(502, { "x-cause": cause.message }).end();
       },
