@@ -24,6 +24,7 @@ export {
 } from "./policy/module.ts";
 export type { User } from "./policy/user.ts";
 export {
+  type CloseOptions,
   createSidecar,
   type ListenerEvent,
   type RunningSidecar,

@@ -1,4 +1,6 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { createAdminHandler } from "./admin/admin-endpoints.ts";
+import { keysReadiness, type ReadinessSource, readinessOf } from "./admin/readiness.ts";
 import type { Config } from "./config/config.ts";
 import { keyNeedsOf } from "./config/key-needs.ts";
 import { isWildcard } from "./config/wildcard.ts";
@@ -59,15 +61,35 @@ export interface Sidecar {
    * @throws {TlsFileError} ERR_LISTEN when a file of `listen.tls` cannot be used
    */
   start(): Promise<RunningSidecar>;
-  /** Accepts no more requests, lets those under way end (for at most `timeouts.drain`), and closes everything. */
-  close(): Promise<void>;
+  /**
+   * Accepts no more requests, lets those under way end (for at most `timeouts.drain`), and closes everything. Until then
+   * the operators' listener says that the sidecar is not ready. What is called again waits for the first to end.
+   */
+  close(options?: CloseOptions): Promise<void>;
 }
+
+/** How a sidecar stops. */
+export interface CloseOptions {
+  /**
+   * For how long `/readyz` is 503 before anything else ends, so that no more requests are sent here: a number of seconds.
+   * For nothing where there is no operators' listener. Default: 0.
+   */
+  readonly notReadySeconds?: number;
+  /**
+   * Another process with the same listeners goes on: the operators' listener closes first, so that none of its probes
+   * meets a sidecar that stops. Default: false.
+   */
+  readonly isReplaced?: boolean;
+}
+
+/** Nobody waits for the operators' listener for longer than a probe takes. */
+const ADMIN_DRAIN_MILLISECONDS = 1000;
 
 /** Puts a sidecar together from a checked configuration. Nothing is opened before `start`. */
 export function createSidecar(config: Config, options: SidecarOptions = {}): Sidecar {
   const { now = Date.now, env = process.env } = options;
   const onFailure = shielded(options.onFailure ?? (() => {}));
-  const onEvent = shielded(options.onKeyEvent ?? (() => {}));
+  const reportKeyEvent = shielded(options.onKeyEvent ?? (() => {}));
   const onListenerEvent = shielded(options.onListenerEvent ?? (() => {}));
   const connectionLimit = new ConnectionLimit(config.limits.connections);
   const listeners = config.listen.map((options, index) =>
@@ -82,10 +104,19 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
       onTlsEvent: (event) => onListenerEvent({ key: "admin.tls", ...event }),
     });
   let keys: IssuerKeys | undefined;
+  let keyProblem: string | undefined;
   let opened: OpenedRoutes | undefined;
+  let closing: Promise<void> | undefined;
+
+  function onEvent(event: KeyEvent): void {
+    if (event.kind === "problem") keyProblem = event.message;
+    if (event.kind === "recovered") keyProblem = undefined;
+    reportKeyEvent(event);
+  }
 
   async function start(): Promise<RunningSidecar> {
-    keys = await openKeys(config.issuer.keys, { needs: keyNeedsOf(config), env, now, onEvent });
+    const needs = keyNeedsOf(config);
+    keys = await openKeys(config.issuer.keys, { needs, env, now, onEvent });
     opened = await openRoutes(config, { now, onEvent: shielded(options.onPolicyEvent ?? (() => {})) });
     // Which port it is, and so the issuer's default URL, is known only once it is open.
     const addresses = [];
@@ -95,33 +126,42 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     const url = issuerUrlOf(config, first);
     const tokens = createTokens({ url, keys, now });
     const issuer = issuerOver(url, keys, tokens, { ...config.issuer, identity: config.identity });
-    const adminUrl = await startAdmin(issuer);
     const issuerEndpoints = createIssuerEndpoints(issuer, config.issuer.basePath);
     const decide = deciderOf(config, { routes: opened.routes, issuer, tokens, listenAuthority });
     const { limits } = config;
     const handlers = createRequestHandlers({ decide, issuerEndpoints, connectionLimit, limits, onFailure });
     for (const listener of listeners) listener.serve(handlers);
     opened.startHealthChecks();
+    const readiness = readinessOf([lifecycle, keysReadiness(keys, needs, () => keyProblem)]);
+    const adminUrl = await startAdmin(issuer, readiness);
     const urls = addresses.map((address, index) => urlOf(config.listen[index] as ListenOptions, address));
     return { url: urls[0] as string, urls, adminUrl, issuer };
   }
 
-  async function startAdmin(issuer: Issuer): Promise<string | undefined> {
+  /** Before it runs nobody can ask: the operators' listener is the last to open. */
+  function lifecycle(): ReturnType<ReadinessSource> {
+    return [{ name: "lifecycle", isReady: !closing, reason: closing && "the sidecar is stopping" }];
+  }
+
+  async function startAdmin(issuer: Issuer, readiness: ReadinessSource): Promise<string | undefined> {
     if (!config.admin || !adminListener) return undefined;
     const address = await adminListener.listen();
+    const host = address.kind === "tcp" ? address.host : undefined;
     adminListener.serve({
-      request: createAdminHandler({
-        issuer,
-        limits: config.limits,
-        host: address.kind === "tcp" ? address.host : undefined,
-      }),
+      request: createAdminHandler({ issuer, limits: config.limits, readiness, host }),
     });
     return urlOf(config.admin, address);
   }
 
-  async function close(): Promise<void> {
-    const drainMilliseconds = config.timeouts.drainSeconds * 1000;
-    await Promise.all([...listeners, adminListener].map((listener) => listener?.close(drainMilliseconds)));
+  async function stop({ notReadySeconds = 0, isReplaced = false }: CloseOptions): Promise<void> {
+    if (isReplaced) await adminListener?.close(ADMIN_DRAIN_MILLISECONDS);
+    else if (adminListener) await sleep(notReadySeconds * 1000);
+    await end(config.timeouts.drainSeconds * 1000);
+  }
+
+  async function end(drainMilliseconds: number): Promise<void> {
+    await Promise.all(listeners.map((listener) => listener.close(drainMilliseconds)));
+    await adminListener?.close(ADMIN_DRAIN_MILLISECONDS);
     await opened?.close();
     await keys?.close();
   }
@@ -131,11 +171,16 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
       try {
         return await start();
       } catch (error) {
-        await close();
+        // Nothing is under way that could be answered.
+        closing ??= end(0);
+        await closing;
         throw error;
       }
     },
-    close,
+    close(closeOptions = {}) {
+      closing ??= stop(closeOptions);
+      return closing;
+    },
   };
 }
 

@@ -7,11 +7,15 @@ import { receivedFieldsOf } from "../gateway/received-fields.ts";
 import { formProblemOf } from "../gateway/request-form.ts";
 import type { Issuer } from "../issuer/issuer.ts";
 import { answerIdentityToken } from "./identity-token.ts";
+import { answerLiveness, answerReadiness } from "./probes.ts";
+import type { ReadinessSource } from "./readiness.ts";
 
 /** What the operators' listener serves. */
 export interface AdminOptions {
   readonly issuer: Issuer;
   readonly limits: Limits;
+  /** What `/readyz` tells. */
+  readonly readiness: ReadinessSource;
   /** The host name that the listener was opened with; `undefined` is every address of the machine. */
   readonly host: string | undefined;
 }
@@ -19,8 +23,28 @@ export interface AdminOptions {
 /** Answers one request of the operators' listener, in whatever way; it never throws. */
 export type AdminHandler = (clientRequest: ClientRequest, clientResponse: ClientResponse) => void;
 
+/** One path of the operators' listener. */
+interface Endpoint {
+  readonly methods: readonly string[];
+  answer(clientRequest: ClientRequest, clientResponse: ClientResponse, query: string): void;
+}
+
 /** Creates the function that answers every request of the operators' listener. */
-export function createAdminHandler({ issuer, limits, host }: AdminOptions): AdminHandler {
+export function createAdminHandler({ issuer, limits, readiness, host }: AdminOptions): AdminHandler {
+  const endpoints = new Map<string, Endpoint>([
+    ["/livez", { methods: READING, answer: (_request, response) => answerLiveness(response) }],
+    ["/readyz", { methods: READING, answer: (_request, response) => answerReadiness(response, readiness) }],
+    [
+      "/identity/token",
+      {
+        methods: ["GET"],
+        answer(clientRequest, clientResponse, query) {
+          void answerIdentityToken(issuer, clientRequest, clientResponse, new URLSearchParams(query));
+        },
+      },
+    ],
+  ]);
+
   return (clientRequest, clientResponse) => {
     const refuse = (problem: RequestProblem) => answerProblem(clientResponse, problem, undefined);
 
@@ -37,22 +61,24 @@ export function createAdminHandler({ issuer, limits, host }: AdminOptions): Admi
       });
 
     const { path, query } = targetOf(clientRequest.url);
-    if (path !== IDENTITY_TOKEN_PATH)
+    const endpoint = endpoints.get(path);
+    if (!endpoint)
       return refuse({
         code: "ERR_ADMIN_PATH_UNKNOWN",
-        detail: `this listener serves ${IDENTITY_TOKEN_PATH}`,
+        detail: `this listener serves ${[...endpoints.keys()].join(", ")}`,
       });
-    if (clientRequest.method !== "GET")
+    const { methods } = endpoint;
+    if (!methods.includes(clientRequest.method ?? ""))
       return refuse({
         code: "ERR_METHOD_NOT_ALLOWED",
-        detail: "an identity token is read with GET",
-        fields: { allow: "GET" },
+        detail: `${path} is read with ${methods.join(" or ")}`,
+        fields: { allow: methods.join(", ") },
       });
-    void answerIdentityToken(issuer, clientRequest, clientResponse, new URLSearchParams(query));
+    endpoint.answer(clientRequest, clientResponse, query);
   };
 }
 
-const IDENTITY_TOKEN_PATH = "/identity/token";
+const READING = ["GET", "HEAD"];
 
 /** Path and query of a request target, byte for byte: a path that has to be read first is none of this listener's. */
 function targetOf(target = ""): { readonly path: string; readonly query: string } {

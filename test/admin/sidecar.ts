@@ -1,4 +1,10 @@
-import { createSidecar, type Issuer, parseConfig, type SidecarOptions } from "../../src/index.ts";
+import {
+  type CloseOptions,
+  createSidecar,
+  type Issuer,
+  parseConfig,
+  type SidecarOptions,
+} from "../../src/index.ts";
 
 /** A sidecar in this process with an operators' listener, both on ports of their own. */
 export interface AdminSidecar extends AsyncDisposable {
@@ -9,6 +15,7 @@ export interface AdminSidecar extends AsyncDisposable {
   /** 0 where there is none. */
   readonly adminPort: number;
   readonly issuer: Issuer;
+  close(options?: CloseOptions): Promise<void>;
 }
 
 /** What a test sidecar takes: the YAML below `listen`, `upstream` and `issuer`, and the options of a sidecar. */
@@ -39,6 +46,7 @@ export async function startAdminSidecar({
     adminUrl,
     adminPort: adminUrl === undefined ? 0 : Number(new URL(adminUrl).port),
     issuer,
+    close: sidecar.close,
     [Symbol.asyncDispose]: () => sidecar.close(),
   };
 }

@@ -1,0 +1,38 @@
+import type { IssuerKeys } from "../issuer/keys/key-set.ts";
+import type { KeyNeed } from "../issuer/keys/ring.ts";
+
+/** One thing that has to be right for requests to be answered. */
+export interface ReadinessCheck {
+  /** Such as `keys`; no two checks have the same. */
+  readonly name: string;
+  readonly isReady: boolean;
+  /** Why it is not ready, or what is wrong although it is. It is shown to whoever reaches the operators' listener. */
+  readonly reason?: string | undefined;
+}
+
+/** Looks at things as they are at this moment; it waits for nothing. */
+export type ReadinessSource = () => readonly ReadinessCheck[];
+
+/** One source of several. */
+export function readinessOf(sources: readonly ReadinessSource[]): ReadinessSource {
+  return () => sources.flatMap((source) => source());
+}
+
+/**
+ * Whether there is a key for each need. A source of keys that cannot be read or written is told of, but the keys in
+ * memory go on signing, so that all replicas over one disk do not stop answering at once.
+ *
+ * @param problem what is wrong with the source at this moment
+ */
+export function keysReadiness(
+  keys: Pick<IssuerKeys, "current">,
+  needs: readonly KeyNeed[],
+  problem: () => string | undefined,
+): ReadinessSource {
+  return () => {
+    const current = keys.current();
+    const missing = needs.find(({ purpose, algorithm }) => !current.activeKey(purpose, algorithm));
+    const reason = missing ? `there is no ${missing.algorithm} key that signs` : problem();
+    return [{ name: "keys", isReady: !missing, reason }];
+  };
+}
