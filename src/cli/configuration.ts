@@ -3,7 +3,7 @@ import { Option } from "commander";
 import { loadConfig } from "../config/load.ts";
 import { type ParsedConfig, parseConfig } from "../config/parse.ts";
 import { formatProblem, type Problem } from "../config/problems.ts";
-import { parseListenAddress, parseUpstreamUrl, type Reading } from "../config/values.ts";
+import { parseListenAddress, parseUpstreamUrl, parseWorkerCount, type Reading } from "../config/values.ts";
 import { SIGNING_ALGORITHMS } from "../issuer/algorithms.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -13,6 +13,7 @@ export interface ConfigurationFlags {
   readonly upstream?: string;
   readonly listen?: string;
   readonly admin?: string;
+  readonly workers?: string;
 }
 
 /** `-c FILE` */
@@ -41,6 +42,14 @@ export function adminOption(): Option {
   );
 }
 
+/** `--workers N` */
+export function workersOption(): Option {
+  return new Option(
+    "--workers <number>",
+    "how many processes answer requests, or auto for one a core; overrides the file",
+  );
+}
+
 /** `--algorithm ALG` */
 export function algorithmOption(description: string): Option {
   return new Option("--algorithm <alg>", description).choices(SIGNING_ALGORITHMS);
@@ -61,10 +70,18 @@ export async function readConfiguration(
 ): Promise<ParsedConfig> {
   checkFlags(flags);
   const { upstream, listen, admin } = flags;
+  const workers = workersOf(flags);
   const file = fileOf(flags);
-  if (file !== undefined) return loadConfig({ file, upstream, listen, admin });
+  if (file !== undefined) return loadConfig({ file, upstream, listen, admin, workers });
   if (upstreamIsEnough && upstream !== undefined)
-    return parseConfig("", { file: DEFAULT_FILE, baseDirectory: process.cwd(), upstream, listen, admin });
+    return parseConfig("", {
+      file: DEFAULT_FILE,
+      baseDirectory: process.cwd(),
+      upstream,
+      listen,
+      admin,
+      workers,
+    });
   if (upstreamIsEnough)
     throw nothingHere("name the backend with --upstream URL, or a configuration with -c FILE");
   throw nothingHere("name the configuration with -c FILE");
@@ -95,10 +112,17 @@ function fileOf({ config }: ConfigurationFlags): string | undefined {
  *
  * @throws {UsageError} ERR_USAGE when one has no sensible value
  */
-export function checkFlags({ upstream, listen, admin }: ConfigurationFlags): void {
+export function checkFlags({ upstream, listen, admin, workers }: ConfigurationFlags): void {
   checkFlag("--upstream", upstream, parseUpstreamUrl);
   checkFlag("--listen", listen, parseListenAddress);
   if (admin !== "false") checkFlag("--admin", admin, parseListenAddress);
+  checkFlag("--workers", workers, parseWorkerCount);
+}
+
+/** What the flag says, which has been checked. */
+function workersOf({ workers }: ConfigurationFlags): number | "auto" | undefined {
+  const reading = workers === undefined ? undefined : parseWorkerCount(workers);
+  return reading && "value" in reading ? reading.value : undefined;
 }
 
 function checkFlag(name: string, value: string | undefined, read: (value: string) => Reading<unknown>): void {

@@ -15,7 +15,8 @@ import {
   upstreamOption,
 } from "./configuration.ts";
 import { startDemoBackend, type TokenField } from "./demo-backend.ts";
-import { closeOnSignal, describeRunning, startSidecar } from "./running.ts";
+import { describeRunning, startSidecar } from "./running.ts";
+import { closeOnSignal } from "./stop-signals.ts";
 
 const EXAMPLE_FILE = fileURLToPath(new URL("../../sidecar.example.yaml", import.meta.url));
 
@@ -30,7 +31,7 @@ export function addDemoCommand(program: Command): Command {
     .addOption(configOption("the example"))
     .addOption(upstreamOption())
     .addOption(listenOption())
-    .action(async (flags: ConfigurationFlags) => {
+    .action(async (flags: Omit<ConfigurationFlags, "workers">) => {
       const { config, warnings } = await readDemoConfiguration(flags);
       printWarnings(warnings);
       const address = backendAddressOf(config);
@@ -50,7 +51,7 @@ export function addDemoCommand(program: Command): Command {
     });
 }
 
-function readDemoConfiguration(flags: ConfigurationFlags) {
+function readDemoConfiguration(flags: Omit<ConfigurationFlags, "workers">) {
   if (flags.config !== undefined) return readConfiguration(flags);
   checkFlags(flags);
   const file = existsSync("sidecar.example.yaml") ? "sidecar.example.yaml" : EXAMPLE_FILE;

@@ -1,15 +1,14 @@
-import { Command, CommanderError } from "commander";
-import { CountersignError } from "../errors.ts";
+import { Command } from "commander";
 import { addApiKeyCommand } from "./api-key.ts";
 import { addDemoCommand } from "./demo.ts";
 import { addExplainCommand } from "./explain.ts";
+import { printFailure } from "./failure.ts";
 import { addKeysCommand } from "./keys.ts";
 import { addMintCommand } from "./mint.ts";
 import { addPasswordCommand } from "./password.ts";
 import { addSchemaCommand } from "./schema.ts";
 import { addServeCommand } from "./serve.ts";
 import { addTestCommand } from "./test.ts";
-import { UsageError } from "./usage-error.ts";
 import { addValidateCommand } from "./validate.ts";
 import { addVerifyCommand } from "./verify.ts";
 import { VERSION } from "./version.ts";
@@ -38,7 +37,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     await createProgram().parseAsync(argv);
   } catch (error) {
-    process.exitCode = exitCodeOf(error);
+    process.exitCode = printFailure(error);
   }
 }
 
@@ -86,19 +85,3 @@ const OUTPUT = {
   outputError: (text: string, write: (text: string) => void) =>
     write(text.replace(/^error: /, "countersign: ")),
 };
-
-/** Prints what was thrown, without a stack trace unless it is a defect of Countersign itself. */
-function exitCodeOf(error: unknown): number {
-  // commander has printed its own message; --help and --version come this way too.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-  if (error instanceof UsageError) {
-    console.error(`countersign: ${error.message}\n(--help shows how it is used)`);
-    return 2;
-  }
-  if (error instanceof CountersignError) {
-    console.error(error.code === "ERR_CONFIG" ? error.message : `countersign: ${error.message}`);
-    return 1;
-  }
-  console.error("countersign: this is a defect in Countersign; please report it:", error);
-  return 1;
-}

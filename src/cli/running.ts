@@ -114,17 +114,3 @@ export function printableJson(value: unknown, indentation?: number): string {
     (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }
-
-/** Waits for SIGTERM or SIGINT, then closes; the same signal once more ends the process at once. */
-export async function closeOnSignal(close: () => Promise<void>): Promise<void> {
-  const signal = await new Promise<NodeJS.Signals>((resolve) => {
-    process.once("SIGTERM", resolve);
-    process.once("SIGINT", resolve);
-  });
-  // Said aloud, because process 1 of a container ignores a signal that it has no handler for.
-  for (const again of ["SIGTERM", "SIGINT"] as const) process.once(again, () => process.exit(1));
-  console.error(`\n${signal}: finishing the requests under way; a second signal ends at once`);
-  await close();
-  // Whatever a library still holds open must not keep a stopped sidecar alive.
-  process.exit();
-}

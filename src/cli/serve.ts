@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import {
   adminOption,
@@ -7,8 +8,11 @@ import {
   printWarnings,
   readConfiguration,
   upstreamOption,
+  workersOption,
 } from "./configuration.ts";
-import { closeOnSignal, describeRunning, startSidecar } from "./running.ts";
+import { describeRunning, startSidecar } from "./running.ts";
+import { closeOnSignal, describeStop, notReadySecondsOf } from "./stop-signals.ts";
+import { runWorkers } from "./workers.ts";
 
 /** `countersign serve`: runs the sidecar until a signal. */
 export function addServeCommand(program: Command): Command {
@@ -22,11 +26,18 @@ export function addServeCommand(program: Command): Command {
     .addOption(upstreamOption())
     .addOption(listenOption())
     .addOption(adminOption())
+    .addOption(workersOption())
     .action(async (flags: ConfigurationFlags) => {
-      const { config, warnings } = await readConfiguration(flags, { upstreamIsEnough: true });
+      const parsed = await readConfiguration(flags, { upstreamIsEnough: true });
+      const { config, warnings } = parsed;
       printWarnings(warnings);
+      const workers = config.workers === "auto" ? availableParallelism() : config.workers;
+      if (workers > 1) return runWorkers(parsed, workers);
       const { sidecar, running } = await startSidecar(config);
       console.error(describeRunning(config, running));
-      await closeOnSignal(() => sidecar.close());
+      await closeOnSignal(
+        (signal) => sidecar.close({ notReadySeconds: notReadySecondsOf(config, signal) }),
+        (signal) => describeStop(config, signal),
+      );
     });
 }

@@ -30,12 +30,21 @@ export interface ParseOptions {
   readonly listen?: string | undefined;
   /** Takes the place of `admin` (or of its `address`) in the file; "false" is no listener. */
   readonly admin?: string | undefined;
+  /** Takes the place of `workers` in the file. */
+  readonly workers?: number | "auto" | undefined;
+}
+
+/** What a configuration is made from: {@link parseConfig} makes the same of it in another process. */
+export interface ConfigurationSource {
+  readonly text: string;
+  readonly options: ParseOptions;
 }
 
 /** A configuration, and what is doubtful about it. */
 export interface ParsedConfig {
   /** The file's name, as in {@link ParseOptions}. */
   readonly file: string;
+  readonly source: ConfigurationSource;
   readonly config: Config;
   /** Not wrong, but worth a look: the sidecar starts all the same. */
   readonly warnings: readonly Problem[];
@@ -80,10 +89,10 @@ export function parseConfig(text: string, options: ParseOptions): ParsedConfig {
     if (path[0] === "admin" && options.admin !== undefined) return { file: "--admin", key: "", message };
     return { file, position: positionOf(path), key: formatKey(path), message };
   });
-  return { file, config, warnings, positionOf };
+  return { file, source: { text, options }, config, warnings, positionOf };
 }
 
-function withOverrides(value: unknown, { upstream, listen, admin }: ParseOptions): unknown {
+function withOverrides(value: unknown, { upstream, listen, admin, workers }: ParseOptions): unknown {
   const top = value ?? {};
   if (typeof top !== "object" || Array.isArray(top)) return top;
   const overridden: Record<string, unknown> = { ...top };
@@ -91,6 +100,7 @@ function withOverrides(value: unknown, { upstream, listen, admin }: ParseOptions
   if (listen !== undefined) overridden.listen = replaceIn(overridden.listen, "address", listen);
   if (admin !== undefined)
     overridden.admin = admin === "false" ? false : replaceIn(overridden.admin, "address", admin);
+  if (workers !== undefined) overridden.workers = workers;
   return overridden;
 }
 

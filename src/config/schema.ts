@@ -27,8 +27,8 @@ import {
   policyName,
   timeout,
   tokenPrefix,
-  wholeNumber,
   word,
+  workerCount,
 } from "./values.ts";
 
 const authenticate = z
@@ -167,12 +167,7 @@ export const sidecarSchema = section(
       .describe("Kinds of ambiguous path to let through; the others are answered 400."),
     limits: limitsSection.prefault({}).describe("How much clients may ask for."),
     timeouts: timeoutsSection.prefault({}).describe("How long clients may take."),
-    workers: z
-      .union([z.literal("auto"), wholeNumber(1, 256)], {
-        error: 'expected a number of processes, or "auto" for one a core',
-      })
-      .default(1)
-      .describe("How many processes answer requests."),
+    workers: workerCount.default(1).describe("How many processes answer requests."),
     issuer: issuerSection.prefault({}).describe("Who signs the tokens."),
     identity: identitySection
       .describe("ID tokens that say which deployment this is, for programs beside it.")

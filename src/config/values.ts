@@ -164,6 +164,22 @@ export function wholeNumber(min: number, max: number) {
     .max(max, `expected at most ${max}`);
 }
 
+const MAX_WORKERS = 256;
+const WORKERS_EXPECTED = 'expected a number of processes, or "auto" for one a core';
+
+/** How many processes answer requests. */
+export const workerCount = z.union([z.literal("auto"), wholeNumber(1, MAX_WORKERS)], {
+  error: WORKERS_EXPECTED,
+});
+
+/** Reads what {@link workerCount} takes from a text. */
+export function parseWorkerCount(value: string): Reading<number | "auto"> {
+  const checked = workerCount.safeParse(/^\d+$/.test(value) ? Number(value) : value);
+  return checked.success
+    ? { value: checked.data }
+    : { expected: checked.error.issues[0]?.message ?? WORKERS_EXPECTED };
+}
+
 const SIZE_EXPECTED = 'expected a number of bytes, or a size such as "16KiB"';
 const BYTES_BY_UNIT = new Map([
   ["b", 1],

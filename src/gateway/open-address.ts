@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import type { AddressInfo, Server } from "node:net";
+import { inheritedSocketOf } from "./inherited-socket.ts";
 import { ListenError } from "./listen-error.ts";
 import type { ListenAddress } from "./listen-options.ts";
 import { listenOnUnixSocket } from "./unix-socket.ts";
@@ -7,7 +8,7 @@ import { listenOnUnixSocket } from "./unix-socket.ts";
 /**
  * Opens the address of a server.
  *
- * @returns the address, with the port that was taken where any was asked for
+ * @returns the address, with the port that was taken where any was asked for; of a socket that was passed, the one that it has
  * @throws {ListenError} ERR_LISTEN when the address cannot be used
  */
 export async function openAddress(server: Server, address: ListenAddress): Promise<ListenAddress> {
@@ -22,7 +23,7 @@ export async function openAddress(server: Server, address: ListenAddress): Promi
     case "systemd":
       server.listen({ fd: inheritedSocketOf(address) });
       await listening(server, address);
-      return address;
+      return addressOfPassed(server) ?? address;
   }
 }
 
@@ -34,7 +35,9 @@ async function listening(server: Server, address: ListenAddress): Promise<void> 
   }
 }
 
-/** The descriptor of a socket that the process was started with. */
-function inheritedSocketOf(address: ListenAddress & { readonly kind: "systemd" }): number {
-  throw new ListenError(address, new Error("no socket was passed to this process"));
+/** Where a server listens whose socket was passed to it; `undefined`: that has no port. */
+function addressOfPassed(server: Server): ListenAddress | undefined {
+  const opened = server.address();
+  if (opened === null || typeof opened === "string") return undefined;
+  return { kind: "tcp", host: opened.address, port: opened.port };
 }

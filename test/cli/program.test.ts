@@ -34,7 +34,14 @@ describe("--help", () => {
   test.each([
     [
       "serve",
-      ["-c, --config <file>", "--upstream <url>", "--listen <address>", "--admin <address>", "-h, --help"],
+      [
+        "-c, --config <file>",
+        "--upstream <url>",
+        "--listen <address>",
+        "--admin <address>",
+        "--workers <number>",
+        "-h, --help",
+      ],
     ],
     ["validate", ["-c, --config <file>", "--json", "-h, --help"]],
     [

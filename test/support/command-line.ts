@@ -15,6 +15,12 @@ interface Surroundings {
   readonly env?: Readonly<Record<string, string>>;
   /** Another copy of the executable. */
   readonly executable?: string;
+  /** Sockets that it is started with, as systemd does. */
+  readonly passed?: {
+    readonly fds: readonly number[];
+    /** Variables, which may speak of `$$`: the process id. */
+    readonly variables: string;
+  };
 }
 
 /** How one run of the executable ended. */
@@ -77,8 +83,14 @@ export async function startCommand(
 }
 
 function spawnExecutable(arguments_: readonly string[], surroundings: Surroundings): ChildProcess {
-  const { cwd, env, executable = EXECUTABLE } = surroundings;
-  return spawn(process.execPath, [executable, ...arguments_], { cwd, env: { ...process.env, ...env } });
+  const { cwd, env, executable = EXECUTABLE, passed } = surroundings;
+  const options = { cwd, env: { ...process.env, ...env } };
+  const command = [process.execPath, executable, ...arguments_];
+  if (!passed) return spawn(process.execPath, command.slice(1), options);
+  // The shell becomes the process, so that it knows its id.
+  const script = `${passed.variables} exec "$@"`;
+  const stdio = ["ignore" as const, "pipe" as const, "pipe" as const, ...passed.fds];
+  return spawn("sh", ["-c", script, "sh", ...command], { ...options, stdio });
 }
 
 function collect(child: ChildProcess): () => { stdout: string; stderr: string } {

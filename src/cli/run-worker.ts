@@ -1,0 +1,59 @@
+import cluster from "node:cluster";
+import { parseConfig } from "../config/parse.ts";
+import { adoptPassedSockets } from "../gateway/inherited-socket.ts";
+import type { Sidecar } from "../sidecar.ts";
+import { printFailure } from "./failure.ts";
+import { describeRunning, startSidecar } from "./running.ts";
+import type { WorkerMessage, WorkerOrder } from "./worker-messages.ts";
+
+/** Runs the sidecar of one worker, as the process that started it orders. */
+export function runWorker(): void {
+  let starting: Promise<Sidecar> | undefined;
+  const ended = Promise.withResolvers<void>();
+
+  process.on("message", async (order: WorkerOrder) => {
+    if (order.kind === "start") {
+      starting = start(order);
+      await starting;
+    } else if (order.kind === "stop") {
+      await (await starting)?.close(order);
+      tell({ kind: "closed" });
+      // A connection may be on its way here. It goes back, to another worker; but not if this process is gone.
+      await ended.promise;
+      process.exit();
+    } else ended.resolve();
+  });
+
+  // Who started this process is gone, and so are the listeners. Without this, node:cluster ends a worker at once.
+  process.prependOnceListener("disconnect", async () => {
+    if (cluster.worker) cluster.worker.exitedAfterDisconnect = true;
+    await (await starting)?.close();
+    process.exit();
+  });
+
+  // A terminal sends it to every process, and it is for the first to say what becomes of the others.
+  process.on("SIGINT", () => {});
+  process.once("SIGTERM", () => {
+    tell({ kind: "leaving" });
+    process.once("SIGTERM", () => process.exit(1));
+  });
+
+  tell({ kind: "listening" });
+}
+
+async function start({ source, sockets }: Extract<WorkerOrder, { kind: "start" }>): Promise<Sidecar> {
+  try {
+    adoptPassedSockets(sockets);
+    const { config } = parseConfig(source.text, source.options);
+    const { sidecar, running } = await startSidecar(config);
+    tell({ kind: "ready", description: describeRunning(config, running) });
+    return sidecar;
+  } catch (error) {
+    process.exit(printFailure(error));
+  }
+}
+
+function tell(message: WorkerMessage): void {
+  // Where nobody hears it any more, this process is about to end.
+  if (process.connected) process.send?.(message, () => {});
+}

@@ -1,0 +1,43 @@
+import { execFileSync } from "node:child_process";
+import { vi } from "vitest";
+import type { RunningCommand } from "./command-line.ts";
+
+/** The ids of the processes that a process has started, the oldest first. */
+export function workersOf({ pid }: RunningCommand): number[] {
+  try {
+    return execFileSync("pgrep", ["-P", String(pid)], { encoding: "utf8" })
+      .trim()
+      .split("\n")
+      .map(Number);
+  } catch {
+    // There is none.
+    return [];
+  }
+}
+
+/** Whether a process is there. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Waits until something has been printed. */
+export async function printed(sidecar: RunningCommand, pattern: RegExp): Promise<void> {
+  await vi.waitFor(
+    () => {
+      if (!pattern.test(sidecar.output().stderr))
+        throw new Error(`${pattern} has not been printed, but\n${sidecar.output().stderr}`);
+    },
+    { timeout: 15_000, interval: 10 },
+  );
+}
+
+/** Asks a worker to stop, and waits until another one has taken its place. */
+export async function replaceWorker(sidecar: RunningCommand, pid: number): Promise<void> {
+  process.kill(pid, "SIGTERM");
+  await printed(sidecar, new RegExp(`worker ${pid} has been replaced`));
+}
