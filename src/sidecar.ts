@@ -107,6 +107,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   let keyProblem: string | undefined;
   let opened: OpenedRoutes | undefined;
   let closing: Promise<void> | undefined;
+  let isStopping = false;
 
   function onEvent(event: KeyEvent): void {
     if (event.kind === "problem") keyProblem = event.message;
@@ -140,7 +141,9 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
 
   /** Before it runs nobody can ask: the operators' listener is the last to open. */
   function lifecycle(): ReturnType<ReadinessSource> {
-    return [{ name: "lifecycle", isReady: !closing, reason: closing && "the sidecar is stopping" }];
+    return [
+      { name: "lifecycle", isReady: !isStopping, reason: isStopping ? "the sidecar is stopping" : undefined },
+    ];
   }
 
   async function startAdmin(issuer: Issuer, readiness: ReadinessSource): Promise<string | undefined> {
@@ -154,6 +157,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   }
 
   async function stop({ notReadySeconds = 0, isReplaced = false }: CloseOptions): Promise<void> {
+    isStopping = !isReplaced;
     if (isReplaced) await adminListener?.close(ADMIN_DRAIN_MILLISECONDS);
     else if (adminListener) await sleep(notReadySeconds * 1000);
     await end(config.timeouts.drainSeconds * 1000);

@@ -41,13 +41,14 @@ export function addDemoCommand(program: Command): Command {
         await sidecar.close();
         throw backendError(config, error);
       });
-      console.error(
-        `${describeRunning(config, running)}\n\nThe demo backend verifies each token. Try it:\n  curl ${running.url}/orders/42\n`,
-      );
-      await closeOnSignal(async () => {
+      const closed = closeOnSignal(async () => {
         await sidecar.close();
         await backend.close();
       });
+      console.error(
+        `${describeRunning(config, running)}\n\nThe demo backend verifies each token. Try it:\n  curl ${running.url}/orders/42\n`,
+      );
+      await closed;
     });
 }
 

@@ -34,10 +34,12 @@ export function addServeCommand(program: Command): Command {
       const workers = config.workers === "auto" ? availableParallelism() : config.workers;
       if (workers > 1) return runWorkers(parsed, workers);
       const { sidecar, running } = await startSidecar(config);
-      console.error(describeRunning(config, running));
-      await closeOnSignal(
+      // Whoever reads that it runs may send a signal at once.
+      const closed = closeOnSignal(
         (signal) => sidecar.close({ notReadySeconds: notReadySecondsOf(config, signal) }),
         (signal) => describeStop(config, signal),
       );
+      console.error(describeRunning(config, running));
+      await closed;
     });
 }

@@ -1,7 +1,8 @@
+import cluster from "node:cluster";
 import { once } from "node:events";
 import type { Server } from "node:http";
 import { Server as NetServer } from "node:net";
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type { ClientConnections } from "./connections.ts";
 import type { Http2Connections } from "./http2-connections.ts";
 import type { RequestGate } from "./request-gate.ts";
@@ -27,6 +28,12 @@ const QUIET_MILLISECONDS = 250;
 
 const CHECK_MILLISECONDS = 25;
 
+/**
+ * Whoever is told that its connection ends opens another one. Where several processes share the address and all of them
+ * stop, the others have closed it by then too, so that it is refused and not accepted only to be cut.
+ */
+const OTHERS_CLOSE_MILLISECONDS = 50;
+
 /** Waiting connections are taken for this long at most, however fast new ones come. Requests wait meanwhile. */
 const BACKLOG_MILLISECONDS = 1000;
 
@@ -37,8 +44,11 @@ const BACKLOG_MILLISECONDS = 1000;
  */
 export async function drain(listener: Draining, milliseconds: number): Promise<void> {
   const { server, gate, connections, http2, handshakes } = listener;
-  connections.endAll();
-  http2?.endAll();
+  const announce = () => {
+    connections.endAll();
+    http2?.endAll();
+  };
+  if (!cluster.isWorker) announce();
   // A client that is answered now would connect again, and again, so that the queue would never be empty.
   gate.shut();
   await takeBacklog(server);
@@ -48,6 +58,10 @@ export async function drain(listener: Draining, milliseconds: number): Promise<v
   NetServer.prototype.close.call(server);
   gate.open();
   const deadline = setTimeout(() => connections.destroy(), milliseconds);
+  if (cluster.isWorker) {
+    await Promise.race([closed, sleep(OTHERS_CLOSE_MILLISECONDS)]);
+    announce();
+  }
   const check = setInterval(() => {
     const isBusy = connections.isBusy || http2?.isBusy;
     if (isBusy || Date.now() - connections.lastRequestAt < QUIET_MILLISECONDS) return;

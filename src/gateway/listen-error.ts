@@ -27,5 +27,8 @@ const PROBLEMS: Readonly<Record<ListenAddress["kind"], Readonly<Record<string, s
     EINVAL: "this path is too long for a socket; choose one of at most 107 bytes",
     ENAMETOOLONG: "this path is too long for a socket; choose one of at most 107 bytes",
   },
-  systemd: {},
+  systemd: {
+    EINVAL: "what was passed under this name is no socket that listens; mend the systemd.socket unit",
+    EBADF: "nothing was passed under this descriptor; mend what sets LISTEN_FDS",
+  },
 };

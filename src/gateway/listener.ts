@@ -132,7 +132,7 @@ export function createListener(
       if (tls && tlsServer) tlsFiles = await watchTlsFiles(tls, tlsServer, onTlsEvent);
       try {
         const opened = await openAddress(server, address);
-        isUnix = typeof server.address() === "string";
+        isUnix = opened.kind !== "tcp";
         return opened;
       } catch (error) {
         tlsFiles?.close();

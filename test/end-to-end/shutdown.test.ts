@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { startBackend } from "../support/backend.ts";
 import { startCommand, temporaryFolder } from "../support/command-line.ts";
 import { sendRaw, statusesOf } from "../support/raw-client.ts";
@@ -109,4 +109,50 @@ test("requests that were sent ahead are all answered, and the last answer says t
   expect(statusesOf(await answer)).toEqual([200, 200, 200]);
   expect((await answer).match(/^connection: close\r$/gim)).toHaveLength(1);
   expect((await ended).code).toBe(0);
+});
+
+describe("with an operators' listener", () => {
+  async function startWithAdmin(upstream: string, folder: string, notReady: string) {
+    writeFileSync(
+      `${folder}/sidecar.yaml`,
+      `listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nupstream: ${upstream}\ntimeouts: {notReady: ${notReady}}\n`,
+    );
+    const sidecar = await startCommand(["serve"], { cwd: folder });
+    await vi.waitFor(() => expect(sidecar.output().stderr).toMatch(/operators .*\n/));
+    return { sidecar, readyz: `${/operators +(\S+)/.exec(sidecar.output().stderr)?.[1]}/readyz` };
+  }
+
+  test("SIGTERM first says that the sidecar is not ready, and answers as usual for as long", async () => {
+    await using backend = await startBackend();
+    using folder = temporaryFolder();
+    const { sidecar, readyz } = await startWithAdmin(backend.url, folder.path, "2s");
+    await using _ = sidecar;
+    expect((await fetch(readyz)).status).toBe(200);
+    const ended = sidecar.stop("SIGTERM");
+    await vi.waitFor(() =>
+      expect(sidecar.output().stderr).toContain("SIGTERM: not ready for 2 s, then finishing"),
+    );
+    expect((await fetch(readyz)).status).toBe(503);
+    const answer = await fetch(sidecar.url);
+    expect([await answer.text(), answer.headers.get("connection")]).toEqual(["ok", "keep-alive"]);
+    expect((await ended).code).toBe(0);
+    await expect(fetch(readyz)).rejects.toThrow("fetch failed");
+  });
+
+  test("SIGINT, from somebody who waits, drains at once", async () => {
+    using folder = temporaryFolder();
+    const { sidecar } = await startWithAdmin("http://127.0.0.1:9", folder.path, "1h");
+    await using _ = sidecar;
+    expect((await sidecar.stop("SIGINT")).code).toBe(0);
+  });
+
+  test("a second signal ends the process at once, also while it says that it is not ready", async () => {
+    using folder = temporaryFolder();
+    const { sidecar } = await startWithAdmin("http://127.0.0.1:9", folder.path, "1h");
+    await using _ = sidecar;
+    const first = sidecar.stop("SIGTERM");
+    await vi.waitFor(() => expect(sidecar.output().stderr).toContain("SIGTERM: not ready"));
+    await sidecar.stop("SIGINT");
+    expect((await first).code).toBe(1);
+  });
 });

@@ -61,7 +61,7 @@ export async function startCommand(
   const ended = once(child, "close") as Promise<[number | null]>;
   const url = await new Promise<string>((resolve, reject) => {
     child.stderr?.on("data", () => {
-      const match = /listening on +(https?:\S+)[\s\S]*signing with/.exec(output().stderr);
+      const match = /listening on +(\S+)[\s\S]*signing with/.exec(output().stderr);
       if (match?.[1]) resolve(match[1]);
     });
     ended.then(() => reject(new Error(`ended before it listened:\n${output().stderr}`)));

@@ -15,11 +15,10 @@ export function workersOf({ pid }: RunningCommand): number[] {
   }
 }
 
-/** Whether a process is there. */
+/** Whether a process runs. One that has ended may still be listed, as a zombie. */
 export function isAlive(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
+    return !execFileSync("ps", ["-o", "stat=", "-p", String(pid)], { encoding: "utf8" }).startsWith("Z");
   } catch {
     return false;
   }
