@@ -19,6 +19,8 @@ export async function runWorkers({ config, source }: ParsedConfig, count: number
   const addresses = [...config.listen, config.admin].flatMap((options) => options?.address ?? []);
   const usesPassed = addresses.some(({ kind }) => kind === "systemd");
   const order: WorkerOrder = { kind: "start", source, sockets: usesPassed ? passedSockets() : [] };
+  // This process makes the files of Unix sockets, and a worker opens them to whom they are for. Until then: to nobody else.
+  if (addresses.some(({ kind }) => kind === "unix")) process.umask(process.umask() | 0o022);
   cluster.setupPrimary({ exec: fileURLToPath(new URL("./worker.js", import.meta.url)), args: [] });
   // Connections are handed to workers one by one, so that one which a stopping worker does not take goes to another.
   cluster.schedulingPolicy = cluster.SCHED_RR;

@@ -1,5 +1,9 @@
-import { rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { startBackend } from "../support/backend.ts";
 import { type RunningCommand, runCommand, startCommand, temporaryFolder } from "../support/command-line.ts";
@@ -216,6 +220,38 @@ test("--workers takes the place of what the file says", async () => {
   });
   expect(workersOf(sidecar)).toEqual([]);
   expect(sidecar.output().stderr).not.toContain("workers");
+});
+
+test("a Unix socket is shared, the file of dead processes is replaced, and none is left behind", async () => {
+  await using backend = await startBackend();
+  const yaml = 'issuer: {url: "https://issuer.example/__issuer"}\n';
+  const cwd = folderFor(backend.url, yaml);
+  const socketPath = join(cwd, "c.sock");
+  const start = () => startCommand(["serve", "--listen", `unix:${socketPath}`], { cwd });
+  const ask = async () => {
+    const [response] = await once(
+      request({ socketPath, host: "a", headers: { connection: "close" } }).end(),
+      "response",
+    );
+    return text(response);
+  };
+  await (await start()).stop("SIGKILL");
+  // What is left of a process that could not clean up.
+  if (!existsSync(socketPath)) {
+    const dead = spawnSync(process.execPath, [
+      "-e",
+      `require("net").createServer().listen(${JSON.stringify(socketPath)}, () => process.kill(process.pid, "SIGKILL"))`,
+    ]);
+    expect(dead.signal).toBe("SIGKILL");
+  }
+  expect(existsSync(socketPath)).toBe(true);
+
+  await using sidecar = await start();
+  expect(statSync(socketPath).mode & 0o777).toBe(0o660);
+  for (const pid of workersOf(sidecar)) await replaceWorker(sidecar, pid);
+  expect([await ask(), await ask()]).toEqual(["ok", "ok"]);
+  expect((await sidecar.stop("SIGTERM")).code).toBe(0);
+  expect(existsSync(socketPath)).toBe(false);
 });
 
 describe("what cannot be started is said once, and ends everything", () => {
