@@ -183,6 +183,12 @@ describe("wrong usage exits with 2", () => {
       ["--upstream", "http://a", "--admin", "8081"],
       '--admin: expected an address such as "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/run/c.sock" or "systemd"',
     ],
+    [["--upstream", "http://a", "--workers", "0"], "--workers: expected at least 1"],
+    [["--upstream", "http://a", "--workers", "257"], "--workers: expected at most 256"],
+    [
+      ["--upstream", "http://a", "--workers", "many"],
+      '--workers: expected a number of processes, or "auto" for one a core',
+    ],
   ])("%j", async (arguments_, message) => {
     using folder = temporaryFolder();
     expect(await runHere(["serve", ...arguments_], { cwd: folder.path })).toEqual({
