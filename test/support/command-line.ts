@@ -59,6 +59,10 @@ export async function startCommand(
   const child = spawnExecutable(arguments_, surroundings);
   const output = collect(child);
   const ended = once(child, "close") as Promise<[number | null]>;
+  // A test that gives up while it starts has nothing to stop it with.
+  const kill = () => child.kill("SIGKILL");
+  process.once("exit", kill);
+  void ended.then(() => process.off("exit", kill));
   const url = await new Promise<string>((resolve, reject) => {
     child.stderr?.on("data", () => {
       const match = /listening on +(\S+)[\s\S]*signing with/.exec(output().stderr);
