@@ -37,7 +37,7 @@ export interface Listener {
    * @throws {TlsFileError} ERR_LISTEN when a file of `tls` cannot be used
    */
   listen(): Promise<ListenAddress>;
-  /** Gives every request to these from now on. */
+  /** Gives every request to these from now on, and those that have waited for it. */
   serve(handlers: ClientHandlers): void;
   /**
    * Accepts no more connections, lets the requests under way end, and closes theirs behind them; then ends the tunnels.
@@ -65,9 +65,11 @@ export function createListener(
   const limit = connectionLimit ?? new ConnectionLimit(limits.connections);
   const connections = new ClientConnections(limits.streams);
   const http2 = speaksHttp2 ? new Http2Connections(settings) : undefined;
+  // A connection may come as soon as the address is open, and what answers its requests later.
   const gate = new RequestGate();
+  gate.shut();
+  let handlers: ClientHandlers | undefined;
   const upgrades = new WeakSet<IncomingMessage>();
-  let upgrade: ClientHandlers["upgrade"];
   const httpOptions: ServerOptions = {
     headersTimeout: timeouts.headersSeconds * 1000,
     requestTimeout: timeouts.requestSeconds * 1000,
@@ -80,7 +82,7 @@ export function createListener(
     requireHostHeader: false,
     // Only a WebSocket is tunnelled, and not before the responses that are owed; any other request to upgrade is a plain one.
     shouldUpgradeCallback(clientRequest) {
-      if (upgrade && asksForWebSocket(clientRequest) && connections.isIdle(clientRequest.socket)) return true;
+      if (asksForWebSocket(clientRequest) && connections.isIdle(clientRequest.socket)) return true;
       upgrades.add(clientRequest);
       return false;
     },
@@ -127,6 +129,37 @@ export function createListener(
   });
   server.on("connect", (_request, socket) => connections.refuse(socket as Socket, NO_TUNNEL));
 
+  const answer = (clientRequest: ClientRequest, clientResponse: ClientResponse) =>
+    handlers?.request(clientRequest, clientResponse);
+  const handleUnlessEnding = (clientRequest: IncomingMessage, clientResponse: ServerResponse) => {
+    if (!connections.accept(clientRequest, clientResponse)) return;
+    // Behind a request to upgrade that is not upgraded Node.js drops what has arrived already, so that the rest of a
+    // request could look like a whole one.
+    if (upgrades.has(clientRequest)) connections.endAfter(clientRequest, clientResponse);
+    gate.pass(clientRequest, clientResponse, answer);
+  };
+  server.on("request", handleUnlessEnding);
+  // The request path sends "100 Continue" itself, when the request is really forwarded, and ignores what else is expected.
+  server.on("checkContinue", handleUnlessEnding);
+  server.on("checkExpectation", handleUnlessEnding);
+  server.on("upgrade", (clientRequest, stream, head) => {
+    const socket = stream as Socket;
+    const handshake = new WebSocketHandshake(clientRequest, socket, head, (end) =>
+      connections.becomeTunnel(socket, end),
+    );
+    const { clientResponse } = handshake;
+    if (!connections.accept(clientRequest, clientResponse)) return;
+    if (connections.isDraining) {
+      const requestId = requestIdOf(clientRequest.headers["x-request-id"]);
+      return answerProblem(clientResponse, DRAINING, requestId);
+    }
+    gate.pass(clientRequest, clientResponse, () => {
+      if (handlers?.upgrade) handlers.upgrade(handshake);
+      else answer(clientRequest, clientResponse);
+    });
+  });
+  http2?.serve((clientRequest, clientResponse) => gate.pass(clientRequest, clientResponse, answer));
+
   return {
     async listen() {
       if (tls && tlsServer) tlsFiles = await watchTlsFiles(tls, tlsServer, onTlsEvent);
@@ -140,33 +173,9 @@ export function createListener(
       }
     },
 
-    serve(handlers) {
-      const handleUnlessEnding = (clientRequest: IncomingMessage, clientResponse: ServerResponse) => {
-        if (!connections.accept(clientRequest, clientResponse)) return;
-        // Behind a request to upgrade that is not upgraded Node.js drops what has arrived already, so that the rest of a
-        // request could look like a whole one.
-        if (upgrades.has(clientRequest)) connections.endAfter(clientRequest, clientResponse);
-        gate.pass(clientRequest, clientResponse, handlers.request);
-      };
-      upgrade = handlers.upgrade;
-      server.on("upgrade", (clientRequest, stream, head) => {
-        const socket = stream as Socket;
-        const handshake = new WebSocketHandshake(clientRequest, socket, head, (end) =>
-          connections.becomeTunnel(socket, end),
-        );
-        if (!connections.accept(clientRequest, handshake.clientResponse)) return;
-        if (connections.isDraining) {
-          const requestId = requestIdOf(clientRequest.headers["x-request-id"]);
-          answerProblem(handshake.clientResponse, DRAINING, requestId);
-        } else handlers.upgrade?.(handshake);
-      });
-      server.on("request", handleUnlessEnding);
-      // The request path sends "100 Continue" itself, when the request is really forwarded, and ignores what else is expected.
-      server.on("checkContinue", handleUnlessEnding);
-      server.on("checkExpectation", handleUnlessEnding);
-      http2?.serve((clientRequest, clientResponse) =>
-        gate.pass(clientRequest, clientResponse, handlers.request),
-      );
+    serve(next) {
+      handlers = next;
+      gate.open();
     },
 
     async close(drainMilliseconds) {

@@ -3,27 +3,30 @@ import { once } from "node:events";
 import { existsSync, rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { type IncomingMessage, request } from "node:http";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { expect, test } from "vitest";
-import { createEarlyRequests } from "../../src/gateway/early-requests.ts";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { createSidecar, parseConfig } from "../../src/index.ts";
 import { startBackend } from "../support/backend.ts";
 import { createCa, issueForServer, writeTlsFiles } from "../support/certificates.ts";
 import { temporaryFolder } from "../support/command-line.ts";
+import { createTestListener, portOf } from "../support/listener.ts";
 
 test("what comes before there is a handler is answered by it, and so is what comes later", async () => {
-  const early = createEarlyRequests();
-  const arrival = Promise.withResolvers<void>();
-  await using server = await startBackend((clientRequest, clientResponse) => {
-    early.handle(clientRequest, clientResponse);
-    arrival.resolve();
-  });
-  const answerOf = async () => (await fetch(server.url)).text();
-  const first = answerOf();
-  await arrival.promise;
-  early.answerWith((_request, response) => response.end("answered"));
-  expect(await Promise.all([first, answerOf()])).toEqual(["answered", "answered"]);
+  const listener = createTestListener();
+  const port = portOf(await listener.listen());
+  onTestFinished(() => listener.close(0));
+  const early = connect({ port, host: "127.0.0.1" });
+  early.write("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  await vi.waitFor(() => expect(early.bytesWritten).toBeGreaterThan(0));
+  // It has been read by the time when another connection, which came later, has been taken.
+  const later = connect({ port, host: "127.0.0.1" });
+  await once(later, "connect");
+  listener.serve({ request: (_request, response) => void response.end("answered") });
+  expect(await text(early)).toContain("answered");
+  later.write("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  expect(await text(later)).toContain("answered");
 });
 
 test("a request to the first listener waits while the second one opens", async () => {
