@@ -272,3 +272,28 @@ test("a length on a 204 is not passed on (RFC 9110 §8.6)", async () => {
 
   expect(await sendRaw(sidecar.port, GET)).not.toMatch(/content-length/i);
 });
+
+describe("a response that breaks off while an earlier one is owed cuts the connection when its turn comes", () => {
+  test.each(["1.1", "1.0"])("for HTTP/%s", async (version) => {
+    const { promise: firstAsked, resolve: firstArrived } = Promise.withResolvers<() => void>();
+    await using backend = await startBackend((request, response) => {
+      if (request.url === "/first") return firstArrived(() => response.end("first"));
+      response.writeHead(200, { "content-length": 100 });
+      response.write("half", () => response.destroy());
+    });
+    await using sidecar = await startSidecar(backend.url);
+    const answered = sendRaw(
+      sidecar.port,
+      `GET /first HTTP/1.1\r\nHost: a\r\n\r\nGET /second HTTP/${version}\r\nHost: a\r\n\r\n`,
+    );
+    const answerFirst = await firstAsked;
+    await vi.waitFor(() => expect(sidecar.failures).toHaveLength(1));
+
+    answerFirst();
+
+    // It comes only when the connection has closed.
+    const answer = await answered;
+    expect(statusesOf(answer)[0]).toBe(200);
+    expect(answer).toContain("first");
+  });
+});
