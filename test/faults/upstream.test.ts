@@ -251,6 +251,19 @@ test.each([
   expect(answer.endsWith("ok")).toBe(true);
 });
 
+test("a reset is not the end of a response without a length (RFC 9112 §8)", async () => {
+  await using backend = await startRawBackend((socket) =>
+    socket.write("HTTP/1.1 200 OK\r\n\r\nhalf", () => setTimeout(() => socket.resetAndDestroy(), 50)),
+  );
+  await using sidecar = await startSidecar(backend.url);
+
+  const answer = await sendRaw(sidecar.port, GET);
+
+  expect(answer).toContain("half");
+  expect(answer).not.toContain("0\r\n\r\n");
+  expect(sidecar.failures).toMatchObject([{ code: "ERR_UPSTREAM_BROKEN" }]);
+});
+
 test("an HTTP/1.0 client sees a reset where the response was cut", async () => {
   await using backend = await startRawBackend((socket) =>
     socket.end("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfifty\r\n"),
