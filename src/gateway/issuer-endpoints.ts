@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import type { Issuer, JwkSet } from "../issuer/issuer.ts";
 import type { ClientRequest, ClientResponse } from "./client-message.ts";
-import { beginResponse, writePiece } from "./client-response.ts";
+import { announceEnd, beginResponse, endResponse, writePiece } from "./client-response.ts";
+import { hasUnreadBody } from "./message-body.ts";
 import { answerProblem } from "./problem.ts";
 
 /** Answers requests for the issuer's own documents. */
@@ -53,6 +54,8 @@ export function createIssuerEndpoints(issuer: Issuer, basePath: string): IssuerE
         return answerProblem(clientResponse, { code: "ERR_ISSUER_PATH_UNKNOWN", detail }, requestId);
       }
       const { method = "" } = clientRequest;
+      // Nobody reads the body, so that what is wrong with it must not be answered behind this.
+      if (hasUnreadBody(clientRequest)) announceEnd(clientResponse);
       if (method === "OPTIONS") return answerPreflight(clientResponse);
       if (method !== "GET" && method !== "HEAD") {
         const detail = "the issuer's documents are read with GET or HEAD";
@@ -67,7 +70,7 @@ export function createIssuerEndpoints(issuer: Issuer, basePath: string): IssuerE
       };
       if (matchesEtag(clientRequest.headers["if-none-match"], document.etag)) {
         beginResponse(clientResponse, 304, fields);
-        clientResponse.end();
+        endResponse(clientResponse);
         return;
       }
       beginResponse(clientResponse, 200, {
@@ -76,7 +79,7 @@ export function createIssuerEndpoints(issuer: Issuer, basePath: string): IssuerE
         "content-length": Buffer.byteLength(document.body),
       });
       if (method !== "HEAD") writePiece(clientResponse, document.body);
-      clientResponse.end();
+      endResponse(clientResponse);
     },
   };
 }
@@ -117,7 +120,7 @@ function answerPreflight(clientResponse: ClientResponse): void {
     "access-control-allow-headers": "*",
     "access-control-max-age": "86400",
   });
-  clientResponse.end();
+  endResponse(clientResponse);
 }
 
 /** RFC 9110 §13.1.2: the weak comparison, over a list or `*`. */

@@ -256,3 +256,15 @@ test.each([
 
   expect((await fetch(sidecar.url)).status).toBe(200);
 });
+
+test("a broken body of a request for the issuer's documents gets no answer of its own", async () => {
+  await using backend = await startRawBackend();
+  await using sidecar = await startSidecar(backend.url);
+
+  const answer = await sendRaw(
+    sidecar.port,
+    `GET /__issuer/.well-known/jwks.json HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n3\r\nabczz\r\n`,
+  );
+
+  expect(statusesOf(answer)).toEqual([200]);
+});
