@@ -40,7 +40,8 @@ export function clientTimeoutsOf(
   timeouts: z.output<typeof timeoutsSection>,
 ): ClientTimeouts & { readonly notReadySeconds: number; readonly drainSeconds: number } {
   return {
-    headersSeconds: timeouts.headers,
+    // They are a part of the request, and Node.js accepts no longer time for the part.
+    headersSeconds: Math.min(timeouts.headers, timeouts.request),
     requestSeconds: timeouts.request,
     sendSeconds: timeouts.send,
     keepAliveSeconds: timeouts.keepAlive,
