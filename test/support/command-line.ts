@@ -21,6 +21,8 @@ interface Surroundings {
     /** Variables, which may speak of `$$`: the process id. */
     readonly variables: string;
   };
+  /** A command that is given the whole command line, such as `prlimit --fsize=0`. */
+  readonly under?: readonly string[];
 }
 
 /** How one run of the executable ended. */
@@ -87,14 +89,14 @@ export async function startCommand(
 }
 
 function spawnExecutable(arguments_: readonly string[], surroundings: Surroundings): ChildProcess {
-  const { cwd, env, executable = EXECUTABLE, passed } = surroundings;
+  const { cwd, env, executable = EXECUTABLE, passed, under = [] } = surroundings;
   const options = { cwd, env: { ...process.env, ...env } };
-  const command = [process.execPath, executable, ...arguments_];
-  if (!passed) return spawn(process.execPath, command.slice(1), options);
+  const [command = "", ...rest] = [...under, process.execPath, executable, ...arguments_];
+  if (!passed) return spawn(command, rest, options);
   // The shell becomes the process, so that it knows its id.
   const script = `${passed.variables} exec "$@"`;
   const stdio = ["ignore" as const, "pipe" as const, "pipe" as const, ...passed.fds];
-  return spawn("sh", ["-c", script, "sh", ...command], { ...options, stdio });
+  return spawn("sh", ["-c", script, "sh", command, ...rest], { ...options, stdio });
 }
 
 function collect(child: ChildProcess): () => { stdout: string; stderr: string } {
