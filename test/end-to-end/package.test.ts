@@ -64,6 +64,7 @@ test("the published package holds what a user needs, and works installed from it
     "docs/modules.md",
     "docs/policies.md",
     "docs/policy-tests.md",
+    "docs/security.md",
     "docs/tls.md",
     "package.json",
     "sidecar.example.yaml",
