@@ -89,33 +89,39 @@ describe("clients that go away end the backend's requests within a second, and l
   });
 });
 
-test("a request that waits for a connection to the backend is never sent where its client leaves", async () => {
-  const { promise: arrived, resolve: arrives } = Promise.withResolvers<() => void>();
-  const urls: (string | undefined)[] = [];
-  await using backend = await startBackend((request, response) => {
-    urls.push(request.url);
-    if (request.url === "/first") arrives(() => response.end("ok"));
-    else response.end("ok");
-  });
-  await using sidecar = await startSidecar("", {
-    yaml: `upstream: {url: "${backend.url}", connections: 1}`,
-  });
-  const first = fetch(`${sidecar.url}/first`);
-  const answer = await arrived;
-  const leaver = new AbortController();
-  const left = fetch(`${sidecar.url}/left`, { method: "POST", body: "x", signal: leaver.signal });
-  left.catch(() => {});
-  const last = fetch(`${sidecar.url}/last`);
-  // Both wait when a request that came after them has been answered.
-  expect((await fetch(`${sidecar.url}/__issuer/.well-known/jwks.json`)).status).toBe(200);
+test.each([
+  ["GET", undefined],
+  ["POST", "x"],
+])(
+  "a %s that waits for a connection to the backend is never sent where its client leaves",
+  async (method, body) => {
+    const { promise: arrived, resolve: arrives } = Promise.withResolvers<() => void>();
+    const urls: (string | undefined)[] = [];
+    await using backend = await startBackend((request, response) => {
+      urls.push(request.url);
+      if (request.url === "/first") arrives(() => response.end("ok"));
+      else response.end("ok");
+    });
+    await using sidecar = await startSidecar("", {
+      yaml: `upstream: {url: "${backend.url}", connections: 1}`,
+    });
+    const first = fetch(`${sidecar.url}/first`);
+    const answer = await arrived;
+    const leaver = new AbortController();
+    const left = fetch(`${sidecar.url}/left`, { method, ...(body && { body }), signal: leaver.signal });
+    left.catch(() => {});
+    const last = fetch(`${sidecar.url}/last`);
+    // Both wait when a request that came after them has been answered.
+    expect((await fetch(`${sidecar.url}/__issuer/.well-known/jwks.json`)).status).toBe(200);
 
-  leaver.abort();
-  await expect(left).rejects.toThrow();
-  expect((await fetch(`${sidecar.url}/__issuer/.well-known/jwks.json`)).status).toBe(200);
-  answer();
+    leaver.abort();
+    await expect(left).rejects.toThrow();
+    expect((await fetch(`${sidecar.url}/__issuer/.well-known/jwks.json`)).status).toBe(200);
+    answer();
 
-  expect((await first).status).toBe(200);
-  expect((await last).status).toBe(200);
-  expect(urls).toEqual(["/first", "/last"]);
-  expect(sidecar.failures).toEqual([]);
-});
+    expect((await first).status).toBe(200);
+    expect((await last).status).toBe(200);
+    expect(urls).toEqual(["/first", "/last"]);
+    expect(sidecar.failures).toEqual([]);
+  },
+);
