@@ -36,7 +36,7 @@ describe("what a backend sends beyond its response reaches nobody, and its conne
 
     const [spoilt] = backend.sockets;
     expect(backend.sockets).toHaveLength(2);
-    await vi.waitFor(() => expect(spoilt?.destroyed).toBe(true));
+    await vi.waitFor(() => expect(spoilt?.destroyed).toBe(true), 5000);
     expect(sidecar.failures).toEqual([]);
   });
 
@@ -49,7 +49,7 @@ describe("what a backend sends beyond its response reaches nobody, and its conne
 
     expect(await (await fetch(`${sidecar.url}/first`)).text()).toBe("for /first");
     const [spoilt] = backend.sockets;
-    await vi.waitFor(() => expect(spoilt?.destroyed).toBe(true));
+    await vi.waitFor(() => expect(spoilt?.destroyed).toBe(true), 5000);
 
     expect(await (await fetch(`${sidecar.url}/second`)).text()).toBe("for /second");
     expect(backend.sockets).toHaveLength(2);
