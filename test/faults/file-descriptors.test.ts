@@ -39,7 +39,9 @@ test("a sidecar that runs out of file descriptors goes on, and serves again when
     });
 
     // One that is let in is told that the backend cannot be reached; the others are turned away, or wait.
-    const turnedAway = clients.map((client) => client.closed || once(client, "close"));
+    const turnedAway = clients.map(
+      (client) => client.closed || new Promise((resolve) => client.once("close", resolve)),
+    );
     setTimeout(() => {
       for (const client of clients) client.destroy();
     }, 500);
