@@ -3,7 +3,7 @@ import type { Config, PolicyConfig } from "./config/config.ts";
 import { createDecider, type Decider, type DeciderOptions, type Route } from "./gateway/decide.ts";
 import { canonicalFieldName, type FieldRule } from "./gateway/fields.ts";
 import { trustedProxiesOf } from "./gateway/forwarding.ts";
-import type { UpstreamHealth } from "./gateway/health-check.ts";
+import type { OriginHealth } from "./gateway/health-check.ts";
 import { issuerPathTest } from "./gateway/issuer-endpoints.ts";
 import { openUpstream, type Upstream } from "./gateway/upstream.ts";
 import type { Issuer } from "./issuer/issuer.ts";
@@ -28,12 +28,6 @@ export interface OpenRoutesOptions {
   /** Puts something around each authenticator, for whoever has to know what it answers. */
   readonly around?: (authenticator: Authenticator) => Authenticator;
 }
-
-/** How one backend is. */
-export type OriginHealth = UpstreamHealth & {
-  /** Such as `http://127.0.0.1:9000`; of a Unix socket `unix:/run/app.sock`. */
-  readonly origin: string;
-};
 
 /** Everything that the policies of a configuration use, opened. */
 export interface OpenedRoutes {

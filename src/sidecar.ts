@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createAdminHandler } from "./admin/admin-endpoints.ts";
-import { keysReadiness, type ReadinessSource, readinessOf } from "./admin/readiness.ts";
+import { keysReadiness, type ReadinessSource, readinessOf, upstreamReadiness } from "./admin/readiness.ts";
 import type { Config } from "./config/config.ts";
 import { keyNeedsOf } from "./config/key-needs.ts";
 import { isWildcard } from "./config/wildcard.ts";
@@ -133,7 +133,11 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     const handlers = createRequestHandlers({ decide, issuerEndpoints, connectionLimit, limits, onFailure });
     for (const listener of listeners) listener.serve(handlers);
     opened.startHealthChecks();
-    const readiness = readinessOf([lifecycle, keysReadiness(keys, needs, () => keyProblem)]);
+    const readiness = readinessOf([
+      lifecycle,
+      keysReadiness(keys, needs, () => keyProblem),
+      upstreamReadiness(opened.upstreamHealth),
+    ]);
     const adminUrl = await startAdmin(issuer, readiness);
     const urls = addresses.map((address, index) => urlOf(config.listen[index] as ListenOptions, address));
     return { url: urls[0] as string, urls, adminUrl, issuer };

@@ -1,3 +1,4 @@
+import type { OriginHealth } from "../gateway/health-check.ts";
 import type { IssuerKeys } from "../issuer/keys/key-set.ts";
 import type { KeyNeed } from "../issuer/keys/ring.ts";
 
@@ -35,4 +36,22 @@ export function keysReadiness(
     const reason = missing ? `there is no ${missing.algorithm} key that signs` : problem();
     return [{ name: "keys", isReady: !missing, reason }];
   };
+}
+
+/** Whether every backend that is asked how it is was well the last time. One that has not answered yet is not known to be. */
+export function upstreamReadiness(upstreamHealth: () => readonly OriginHealth[]): ReadinessSource {
+  return () =>
+    upstreamHealth()
+      .map((health) => ({
+        name: `upstream ${health.origin}`,
+        isReady: health.state === "healthy",
+        reason: reasonOf(health),
+      }))
+      // Of two for one backend the one that is not ready counts.
+      .toSorted((a, b) => Number(b.isReady) - Number(a.isReady));
+}
+
+function reasonOf(health: OriginHealth): string | undefined {
+  if (health.state === "unknown") return "it has not answered yet";
+  return health.state === "unhealthy" ? health.reason : undefined;
 }

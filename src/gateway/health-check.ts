@@ -15,6 +15,12 @@ export type UpstreamHealth =
       readonly since: number;
     };
 
+/** How one backend is. */
+export type OriginHealth = UpstreamHealth & {
+  /** Such as `http://127.0.0.1:9000`; of a Unix socket `unix:/run/app.sock`. */
+  readonly origin: string;
+};
+
 /** Asks a backend again and again how it is. */
 export interface HealthCheck {
   /** Asks for the first time, and then at regular intervals. */

@@ -1,6 +1,6 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { keysReadiness, type ReadinessCheck, readinessOf } from "../../src/admin/readiness.ts";
 import { keySetOf } from "../../src/issuer/keys/key-set.ts";
 import { startBackend } from "../support/backend.ts";
@@ -40,6 +40,25 @@ async function probeUntilRefused(url: string): Promise<number[]> {
       return statuses;
     }
 }
+
+test("a backend that is asked how it is decides with the others whether requests should be sent here", async () => {
+  let status = 503;
+  await using backend = await startBackend((_request, response) => void response.writeHead(status).end());
+  const upstream = `upstream: {url: "${backend.url}", healthCheck: {path: /up, interval: 1s}}`;
+  await using sick = await startAdminSidecar({ yaml: upstream });
+  const readiness = async () => {
+    const response = await ask("/readyz", {}, sick);
+    const { checks } = (await response.json()) as { checks: Record<string, unknown> };
+    return { status: response.status, check: checks[`upstream ${backend.url}`] };
+  };
+  const unhealthy = { ready: false, reason: expect.stringContaining("503") };
+  await vi.waitFor(async () => expect(await readiness()).toEqual({ status: 503, check: unhealthy }), 5000);
+  status = 200;
+  await vi.waitFor(
+    async () => expect(await readiness()).toEqual({ status: 200, check: { ready: true } }),
+    5000,
+  );
+});
 
 describe("a probe", () => {
   test.each([
