@@ -1,14 +1,5 @@
 import { once } from "node:events";
 import {
-  createSecureServer,
-  createServer,
-  type Http2SecureServer,
-  type Http2Server,
-  type Http2ServerRequest,
-  type Http2ServerResponse,
-} from "node:http2";
-import type { AddressInfo } from "node:net";
-import {
   Client,
   credentials,
   Metadata,
@@ -23,14 +14,13 @@ import {
   type sendUnaryData,
   status,
 } from "@grpc/grpc-js";
+import { decodeJwt } from "jose";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { RawFields } from "../../src/gateway/fields.ts";
-import { hasBody } from "../../src/gateway/message-body.ts";
-import { receivedFieldsOf } from "../../src/gateway/received-fields.ts";
-import type { Upstream } from "../../src/gateway/upstream.ts";
-import { createCa, issueForServer, writeTlsFiles } from "../support/certificates.ts";
+import { stringify } from "yaml";
+import { issueForServer, writeTlsFiles } from "../support/certificates.ts";
 import { temporaryFolder } from "../support/command-line.ts";
-import { openTestUpstream } from "../support/upstream.ts";
+import { startSidecar, type TestSidecar } from "../support/sidecar.ts";
+import { ca } from "../support/tls-sidecar.ts";
 
 /** Messages are plain text: what they mean is nothing to a proxy. */
 const asText = {
@@ -65,6 +55,7 @@ const implementation = {
   unary({ request, metadata }: ServerUnaryCall<string, string>, reply: sendUnaryData<string>) {
     const trailers = new Metadata();
     trailers.set("x-trailer", "at the end");
+    trailers.set("x-token", String(metadata.get("authorization")[0]));
     trailers.set("x-bytes-bin", Buffer.from([0, 255]));
     reply(null, `${request} ${metadata.get("x-custom")[0]}`, trailers);
   },
@@ -100,39 +91,15 @@ const implementation = {
   },
 };
 
-/** What speaks HTTP/2 to clients, in front of an upstream. */
-function serve(server: Http2Server | Http2SecureServer, upstream: Upstream): void {
-  server.on("request", (clientRequest: Http2ServerRequest, clientResponse: Http2ServerResponse) => {
-    const received = receivedFieldsOf(clientRequest) as RawFields;
-    const fields = received.filter((_, index) => received[index - (index % 2)] !== "te");
-    upstream.forward(
-      clientRequest,
-      clientResponse,
-      {
-        method: clientRequest.method,
-        target: clientRequest.url,
-        fields,
-        hasBody: hasBody(clientRequest),
-        maxBodyBytes: undefined,
-      },
-      ({ cause }) => {
-        if (!clientResponse.headersSent) clientResponse.writeHead(502, { "x-cause": cause.message }).end();
-      },
-    );
-  });
-}
-
 describe.each([["h2c"], ["TLS"]])("a gRPC client calls a gRPC server through Countersign over %s", (kind) => {
   const isTls = kind === "TLS";
   const folder = temporaryFolder();
   const server = new Server();
-  let front: Http2Server | Http2SecureServer;
-  let upstream: Upstream;
+  let sidecar: TestSidecar;
   let client: Client;
 
   beforeAll(async () => {
     server.addService(service, implementation);
-    const ca = await createCa();
     const own = await issueForServer(ca);
     writeTlsFiles(folder.path, own, ca);
     const port = await new Promise<number>((resolve, reject) => {
@@ -144,18 +111,19 @@ describe.each([["h2c"], ["TLS"]])("a gRPC client calls a gRPC server through Cou
         error ? reject(error) : resolve(port),
       );
     });
-    upstream = await openTestUpstream({
-      origin: `http${isTls ? "s" : ""}://127.0.0.1:${port}`,
-      http2: true,
-      ...(isTls && { ca: `${folder.path}/ca.crt` }),
+    const file = (name: string) => `${folder.path}/${name}`;
+    const url = `http${isTls ? "s" : ""}://127.0.0.1:${port}`;
+    const yaml = stringify({
+      listen: {
+        address: "127.0.0.1:0",
+        http2: true,
+        ...(isTls && { tls: { cert: file("tls.crt"), key: file("tls.key") } }),
+      },
+      upstream: { url, http2: true, ...(isTls && { tls: { ca: file("ca.crt") } }) },
     });
-    front = isTls ? createSecureServer({ cert: own.cert, key: own.key }) : createServer();
-    serve(front, upstream);
-    front.listen(0, "127.0.0.1");
-    await once(front, "listening");
-    const ownPort = (front.address() as AddressInfo).port;
+    sidecar = await startSidecar(url, { yaml });
     client = new Client(
-      `localhost:${ownPort}`,
+      `localhost:${sidecar.port}`,
       isTls ? credentials.createSsl(Buffer.from(ca.cert)) : credentials.createInsecure(),
     );
   });
@@ -163,8 +131,7 @@ describe.each([["h2c"], ["TLS"]])("a gRPC client calls a gRPC server through Cou
   afterAll(async () => {
     client.close();
     server.forceShutdown();
-    await upstream.destroy();
-    front.close();
+    await sidecar.close();
     folder[Symbol.dispose]();
   });
 
@@ -199,6 +166,8 @@ describe.each([["h2c"], ["TLS"]])("a gRPC client calls a gRPC server through Cou
 
     expect(answer).toBe("hello metadata");
     expect(trailers.get("x-trailer")).toEqual(["at the end"]);
+    const token = String(trailers.get("x-token")[0]).replace("Bearer ", "");
+    expect(decodeJwt(token).aud).toBe(`http${isTls ? "s" : ""}://localhost:${sidecar.port}${unaryPath}`);
     expect(trailers.get("x-bytes-bin")).toEqual([Buffer.from([0, 255])]);
   });
 
