@@ -11,6 +11,9 @@ import type { ConnectionUse, TransportHandler, TransportRequest } from "./transp
 import { failureOf, type UpstreamFailure, UpstreamSilent, WAITED_TOO_LONG } from "./upstream-failure.ts";
 import type { HeadController } from "./upstream-http2-stream.ts";
 
+/** A media type knows no case (RFC 9110 §8.3.1). Of a repeated field, which undici gives as a list, the first counts. */
+const EVENT_STREAM = /^text\/event-stream\b/i;
+
 /** How long an exchange may wait, in ticks of the watch. */
 export interface Patience {
   /** For a connection. */
@@ -126,7 +129,7 @@ export class Exchange implements TransportHandler, Watched {
       return;
     }
     // A stream of events may be silent for as long as nothing happens.
-    this.#isEventStream = contentType?.startsWith("text/event-stream") ?? false;
+    this.#isEventStream = EVENT_STREAM.test(String(contentType));
     this.#hasContent = !hasNoContent(statusCode);
     const isAlone = controller.isHeadAlone ?? false;
     sendHead(this.#clientRequest, this.#clientResponse, { statusCode, statusMessage, rawFields, isAlone });

@@ -83,9 +83,9 @@ const RESET_CONTENT = 205;
 
 /** A 205 has no content, and says so (RFC 9110 §15.3.6). */
 function withoutContent(fields: RawFields): void {
-  for (let i = fields.length - 2; i >= 0; i -= 2)
-    if (fields[i]?.toLowerCase() === "content-length") fields.splice(i, 2);
-  fields.push("content-length", "0");
+  const place = fields.findIndex((name, index) => index % 2 === 0 && name.toLowerCase() === "content-length");
+  if (place === -1) fields.push("content-length", "0");
+  else fields[place + 1] = "0";
 }
 
 /** Whether what comes behind a head is content that the client is not to see. */

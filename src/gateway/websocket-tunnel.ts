@@ -53,9 +53,14 @@ class ConnectingAgent extends Agent {
 /**
  * Opens nothing yet. Each tunnel has a connection of its own.
  *
- * @param connect opens it
+ * @param origin what a handshake without Host is for
+ * @param connect opens a connection
  */
-export function createWebSocketTunnels(timeouts: HandshakeTimeouts, connect: Connect): WebSocketTunnels {
+export function createWebSocketTunnels(
+  { origin, timeouts }: { readonly origin: string; readonly timeouts: HandshakeTimeouts },
+  connect: Connect,
+): WebSocketTunnels {
+  const { host } = new URL(origin);
   const proxy = new ProxyServer({
     // Where that is and whether TLS is spoken there is left to `connect`.
     target: { protocol: "http:", host: "localhost", hostname: "localhost", port: 80 },
@@ -77,7 +82,7 @@ export function createWebSocketTunnels(timeouts: HandshakeTimeouts, connect: Con
   return {
     open(handshake, upstreamHandshake, onFailure) {
       const { socket } = handshake.clientRequest;
-      proxy.ws(messageOf(upstreamHandshake, socket), socket, NOTHING, () => {});
+      proxy.ws(messageOf(upstreamHandshake, host, socket), socket, NOTHING, () => {});
       new HandshakeRelay(handshake, upstreamRequest, { timeouts, live, onFailure });
     },
     destroy() {
@@ -87,11 +92,11 @@ export function createWebSocketTunnels(timeouts: HandshakeTimeouts, connect: Con
 }
 
 /** The request as http-proxy-3 sees it: nothing that was taken out is within its reach. */
-function messageOf({ target, fields }: UpstreamHandshake, socket: Socket): IncomingMessage {
+function messageOf({ target, fields }: UpstreamHandshake, host: string, socket: Socket): IncomingMessage {
   const message = new IncomingMessage(socket);
   message.method = "GET";
   message.url = target;
   message.httpVersion = "1.1";
-  message.headers = fieldRecord([...fields, "connection", "Upgrade", "upgrade", "websocket"]);
+  message.headers = { host, ...fieldRecord([...fields, "connection", "Upgrade", "upgrade", "websocket"]) };
   return message;
 }

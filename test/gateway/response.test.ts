@@ -222,7 +222,7 @@ describe("an HTTP/2 client", () => {
 });
 
 test.each([
-  ["with content", "HTTP/1.1 205 Reset Content\r\nDate: now\r\nContent-Length: 5\r\n\r\nfifty"],
+  ["with content", "HTTP/1.1 205 Reset Content\r\nDate: now\r\ncontent-length: 5\r\n\r\nfifty"],
   [
     "in chunks",
     "HTTP/1.1 205 Reset Content\r\nDate: now\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfifty\r\n0\r\n\r\n",
@@ -241,6 +241,17 @@ test.each([
     ["head", END_HEADERS | END_STREAM, [":status", "205", "date", "now", "content-length", "0"]],
     "end",
   ]);
+});
+
+test("a repeated Content-Type goes on as it came", async () => {
+  await using backend = await startBackendWith(
+    "HTTP/1.1 200 OK\r\nDate: now\r\nContent-Type: text/html\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok",
+  );
+  await using sidecar = await startSidecar(backend.url);
+
+  expect(await sendRaw(sidecar.port, `GET / HTTP/1.1\r\nHost: a\r\n${CLOSE}`)).toBe(
+    "HTTP/1.1 200 OK\r\nDate: now\r\nContent-Type: text/html\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+  );
 });
 
 test("a gRPC response of trailers alone is one HEADERS frame that ends the stream", async () => {
