@@ -32,7 +32,7 @@ export class ClientConnections {
     this.#maxPipelined = maxPipelined;
   }
 
-  /** When the last connection or request came, once the connections are being ended. In milliseconds. */
+  /** When the last connection or request came, once the connections are being ended. In milliseconds, of a clock that nobody sets. */
   get lastRequestAt(): number {
     return this.#lastRequestAt;
   }
@@ -57,7 +57,7 @@ export class ClientConnections {
       isRefused: false,
       endTunnel: undefined,
     });
-    if (this.#isDraining) this.#lastRequestAt = Date.now();
+    if (this.#isDraining) this.#lastRequestAt = performance.now();
     socket.once("close", () => this.#states.delete(socket));
     // Node.js stops listening when it lets a connection go, as for CONNECT, and an error that nobody hears ends the process.
     socket.on("error", () => {});
@@ -82,7 +82,7 @@ export class ClientConnections {
     });
     if (state.isEnding) clientRequest.resume();
     else if (this.#isDraining) {
-      this.#lastRequestAt = Date.now();
+      this.#lastRequestAt = performance.now();
       announceEnd(clientResponse);
     }
     return !state.isEnding;
@@ -133,7 +133,7 @@ export class ClientConnections {
   /** Every connection closes after the last response that is owed on it. */
   endAll(): void {
     this.#isDraining = true;
-    this.#lastRequestAt = Date.now();
+    this.#lastRequestAt = performance.now();
     for (const { unfinished } of this.#states.values()) {
       const last = [...unfinished].at(-1);
       if (last) announceEnd(last);

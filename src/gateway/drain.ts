@@ -24,7 +24,7 @@ export interface Draining {
  * on its way to one of them would be lost, and its client could not know whether it was carried out (RFC 9112 §9.5); who
  * sends one within this time is answered, and told that the connection ends. Longer than a packet and its answer travel.
  */
-const QUIET_MILLISECONDS = 250;
+const QUIET_MILLISECONDS = 100;
 
 const CHECK_MILLISECONDS = 25;
 
@@ -64,7 +64,7 @@ export async function drain(listener: Draining, milliseconds: number): Promise<v
   }
   const check = setInterval(() => {
     const isBusy = connections.isBusy || http2?.isBusy;
-    if (isBusy || Date.now() - connections.lastRequestAt < QUIET_MILLISECONDS) return;
+    if (isBusy || performance.now() - connections.lastRequestAt < QUIET_MILLISECONDS) return;
     handshakes?.end();
     connections.endIdle();
     http2?.endIdle();
@@ -88,9 +88,9 @@ async function takeBacklog(server: Server): Promise<void> {
   let taken = 0;
   const count = () => taken++;
   server.on("connection", count);
-  const until = Date.now() + BACKLOG_MILLISECONDS;
+  const until = performance.now() + BACKLOG_MILLISECONDS;
   let isQuiet = false;
-  while (!isQuiet && Date.now() < until) {
+  while (!isQuiet && performance.now() < until) {
     const before = taken;
     await nextTurn();
     const began = performance.now();

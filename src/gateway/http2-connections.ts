@@ -56,7 +56,7 @@ export class Http2Connections {
       state.hasHadRequest = true;
       stream.once("close", () => {
         state.streams--;
-        state.idleSince = Date.now();
+        state.idleSince = performance.now();
       });
     });
     this.#server.on("connect", (_request, response) => answerProblem(response, NO_TUNNEL, undefined));
@@ -103,7 +103,7 @@ export class Http2Connections {
     const state: SessionState = {
       socket,
       streams: 0,
-      idleSince: Date.now(),
+      idleSince: performance.now(),
       hasHadRequest: false,
       uploads: new Map(),
       endingSince: undefined,
@@ -127,13 +127,13 @@ export class Http2Connections {
     const session = "stream" in clientRequest && (clientRequest.stream.session as ServerHttp2Session);
     const uploads = session ? this.#sessions.get(session)?.uploads : undefined;
     if (!uploads) return;
-    uploads.set(clientResponse, Date.now());
+    uploads.set(clientResponse, performance.now());
     clientRequest.once("end", () => uploads.delete(clientResponse));
     clientResponse.once("close", () => uploads.delete(clientResponse));
   }
 
   #endWhatIsLate(): void {
-    const now = Date.now();
+    const now = performance.now();
     const { headersSeconds, requestSeconds, keepAliveSeconds } = this.#settings.timeouts;
     for (const [session, state] of this.#sessions) {
       const { streams, hasHadRequest, idleSince, uploads, endingSince, socket } = state;
@@ -156,7 +156,7 @@ export class Http2Connections {
 const PSEUDO_FIELDS = 4;
 
 function end(session: ServerHttp2Session, state: SessionState): void {
-  state.endingSince ??= Date.now();
+  state.endingSince ??= performance.now();
   session.close();
 }
 
