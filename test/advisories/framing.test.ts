@@ -141,6 +141,14 @@ test("Transfer-Encoding in an HTTP/1.0 request is refused, and the connection cl
   expect(rig.backend.received()).toBe("");
 });
 
+test("several spaces between method and target go on as one (RFC 9112 §3)", async () => {
+  await using rig = await startRig();
+
+  expect(await rig.send("GET   /open HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).toEqual([200]);
+
+  expect(rig.backend.requestLines()).toEqual(["GET /open HTTP/1.1"]);
+});
+
 test("TRACE does not show a token to who asks for it", async () => {
   await using rig = await startRig();
 

@@ -27,11 +27,19 @@ export interface StrictRequest {
 const TARGET = "(?:/|[A-Za-z][A-Za-z0-9+.-]*://|\\*(?= )|(?<=^CONNECT ))[\\x21-\\x7e]*";
 const REQUEST_LINE = new RegExp(`^(${TOKEN}) (${TARGET}) HTTP/(1\\.[01])$`);
 
-/** Reads the request that stands at an offset. */
-export function readRequest(text: string, start = 0): Reading<StrictRequest> {
+/** Between method and target Node.js takes several spaces for one, as a recipient may (RFC 9112 §3). */
+const SEVERAL_SPACES = /^([!-~]+) +(?=[!-~])/;
+
+/**
+ * Reads the request that stands at an offset.
+ *
+ * @param isClients one that a client sent; in what is sent on, not even spaces may differ
+ */
+export function readRequest(text: string, start = 0, isClients = false): Reading<StrictRequest> {
   const line = readLine(text, start);
   if (line.kind !== "whole") return line;
-  const [, method, target, httpVersion] = REQUEST_LINE.exec(line.value) ?? [];
+  const requestLine = isClients ? line.value.replace(SEVERAL_SPACES, "$1 ") : line.value;
+  const [, method, target, httpVersion] = REQUEST_LINE.exec(requestLine) ?? [];
   if (method === undefined || target === undefined)
     return { kind: "broken", why: `no request line: ${JSON.stringify(line.value.slice(0, 80))}` };
 
@@ -82,7 +90,7 @@ export function readRequests(text: string): RequestSequence {
     while (text[at] === "\r" || text[at] === "\n") at++;
     if (at >= text.length || requests.at(-1)?.keepsAlive === false)
       return { requests, brokenBecause: undefined, hasRest: at < text.length };
-    const reading = readRequest(text, at);
+    const reading = readRequest(text, at, true);
     if (reading.kind !== "whole")
       return { requests, brokenBecause: reading.kind === "broken" ? reading.why : undefined, hasRest: true };
     requests.push(reading.message);
