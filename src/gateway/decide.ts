@@ -296,6 +296,7 @@ function whenKnown<T, U>(value: T | Promise<T>, goOn: (value: T) => U | Promise<
 const OVERLOADED: Refused = {
   kind: "refused",
   code: "ERR_OVERLOADED",
+  isOfConnection: true,
   detail: "too many clients are connected",
   fields: { "retry-after": "1" },
 };

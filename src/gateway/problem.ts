@@ -11,6 +11,8 @@ export interface RequestProblem {
   readonly detail: string;
   /** Further fields of the answer by name, such as `www-authenticate`. */
   readonly fields?: Readonly<Record<string, string>> | undefined;
+  /** Another request on the same connection would meet the same problem, so that it closes. Default: false. */
+  readonly isOfConnection?: boolean | undefined;
 }
 
 /** What a stage answers where it will not let a request pass. */
@@ -25,9 +27,9 @@ function bodyOf({ code, detail }: RequestProblem, requestId: string | undefined)
 /** Statuses of a request whose very form was wrong: what follows on its connection is not to be trusted, or is not wanted. */
 const CLOSING_STATUSES: ReadonlySet<number> = new Set([400, 413, 431, 505]);
 
-/** Whether the connection closes behind this answer: also where it is one too many. */
-function endsConnection({ code }: RequestProblem): boolean {
-  return CLOSING_STATUSES.has(statusByCode[code]) || code === "ERR_OVERLOADED";
+/** Whether the connection closes behind this answer. */
+function endsConnection({ code, isOfConnection = false }: RequestProblem): boolean {
+  return isOfConnection || CLOSING_STATUSES.has(statusByCode[code]);
 }
 
 /**
