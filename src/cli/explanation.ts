@@ -1,9 +1,10 @@
 import type { Config } from "../config/config.ts";
 import { type ErrorCode, statusByCode } from "../errors.ts";
-import { MAX_TOKEN_BYTES, type Passage, type Refused } from "../gateway/decide.ts";
+import type { Passage, Refused } from "../gateway/decide.ts";
 import type { RemovalReason } from "../gateway/fields.ts";
 import { NOTHING_BELIEVED, readForwarding, trustedProxiesOf } from "../gateway/forwarding.ts";
 import { hostOf, parseHost } from "../gateway/host.ts";
+import { MAX_TOKEN_BYTES } from "../gateway/request-token.ts";
 import { parseTarget } from "../gateway/target.ts";
 import { formatUpstream } from "../gateway/upstream-options.ts";
 import type { JsonValue } from "../issuer/claims-set.ts";

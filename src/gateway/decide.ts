@@ -1,4 +1,3 @@
-import { reasonOf } from "../errors.ts";
 import type { TokenRequest } from "../issuer/claims-set.ts";
 import type { Issuer } from "../issuer/issuer.ts";
 import type { Tokens } from "../issuer/tokens.ts";
@@ -7,7 +6,7 @@ import type { Authenticator } from "../policy/authenticators/authenticator.ts";
 import type { Peer } from "../policy/caller-request.ts";
 import { createMatcher } from "../policy/match.ts";
 import type { PolicyModule } from "../policy/module.ts";
-import type { Policy, TokenSettings } from "../policy/policy.ts";
+import type { Policy } from "../policy/policy.ts";
 import { shortfallOf } from "../policy/require.ts";
 import type { TemplateContext } from "../policy/template.ts";
 import { type TokenOverrides, tokenRequestOf } from "../policy/token-request.ts";
@@ -34,6 +33,7 @@ import { countForward, maxForwardsOf } from "./max-forwards.ts";
 import { moduleInputOf } from "./module-input.ts";
 import type { Refusal } from "./problem.ts";
 import { RequestContext } from "./request-facts.ts";
+import { tokenFieldValue, tokenFor } from "./request-token.ts";
 import { asksAboutServer } from "./server-options.ts";
 import { type Ambiguity, parseTarget } from "./target.ts";
 import type { Upstream } from "./upstream.ts";
@@ -126,9 +126,6 @@ export type Decision =
 
 /** Decides about a request; at once where nothing has to be waited for. */
 export type Decider = (request: ReceivedRequest) => Decision | Promise<Decision>;
-
-/** A longer token is refused: most servers take no such field line. */
-export const MAX_TOKEN_BYTES = 8192;
 
 /** Creates the function that takes each request through the stages, in order, up to where it is forwarded. */
 export function createDecider(options: DeciderOptions): Decider {
@@ -261,10 +258,10 @@ export function createDecider(options: DeciderOptions): Decider {
           return { kind: "forward", route, user, target, fields, token: undefined };
         const settings = policy.token;
         const tokenRequest = tokenRequestOf(settings, context, overrides);
-        return whenKnown(tokenOf(tokenRequest), (outcome): Decision => {
+        return whenKnown(tokenFor(tokens, tokenRequest), (outcome): Decision => {
           if (outcome.kind === "refused") return { ...outcome, policy };
           const { jwt } = outcome;
-          fields.push(settings.headerName, fieldValueOf(settings, jwt));
+          fields.push(settings.headerName, tokenFieldValue(settings, jwt));
           return {
             kind: "forward",
             route,
@@ -277,15 +274,6 @@ export function createDecider(options: DeciderOptions): Decider {
       }
     }
   };
-
-  function tokenOf(request: TokenRequest): TokenOutcome | Promise<TokenOutcome> {
-    try {
-      const token = tokens.tokenFor(request);
-      return typeof token === "string" ? checkedToken(token) : token.then(checkedToken, unsigned);
-    } catch (error) {
-      return unsigned(error);
-    }
-  }
 }
 
 /** Goes on with a value, now or when it is there: what can be known at once costs no promise. */
@@ -325,21 +313,3 @@ const MODULE_FAILED: Refused = {
   code: "ERR_MODULE_FAILED",
   detail: "the policy's own code could not decide about this request",
 };
-
-type TokenOutcome = { readonly kind: "token"; readonly jwt: string } | Refused;
-
-function unsigned(error: unknown): TokenOutcome {
-  const detail = "the token for this request could not be signed";
-  return { kind: "refused", code: "ERR_SIGNING_FAILED", detail, cause: reasonOf(error) };
-}
-
-function checkedToken(jwt: string): TokenOutcome {
-  if (jwt.length <= MAX_TOKEN_BYTES) return { kind: "token", jwt };
-  const detail = `the token for this request would have ${jwt.length} bytes; at most ${MAX_TOKEN_BYTES} are sent`;
-  const cause = "a shorter URL, a fixed token.audience or fewer additionalClaims make it smaller";
-  return { kind: "refused", code: "ERR_TOKEN_TOO_LARGE", detail, cause };
-}
-
-function fieldValueOf({ tokenPrefix }: TokenSettings, jwt: string): string {
-  return tokenPrefix === "" ? jwt : `${tokenPrefix} ${jwt}`;
-}
