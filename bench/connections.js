@@ -13,6 +13,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { WebSocket, WebSocketServer } from "ws";
 
+const AT_ONCE = 100;
+
 if (process.argv[2] === "backend") startBackend();
 else await measure(Number(process.argv[2] ?? 10_000), Number(process.argv[3] ?? 2000));
 
@@ -79,9 +81,7 @@ async function portOf(sidecar) {
   throw new Error(`the sidecar ended:\n${output}`);
 }
 
-const AT_ONCE = 100;
-
-/** Calls `work` for each index, a hundred at a time. */
+/** Calls `work` for each index, {@link AT_ONCE} at a time. */
 async function inTurns(count, work) {
   const results = [];
   for (let start = 0; start < count; start += AT_ONCE) {

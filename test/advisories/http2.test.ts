@@ -27,12 +27,13 @@ const TOKEN = 'token: {headerName: X-Service-Token, tokenPrefix: "", audience: b
 type Fields = readonly (readonly [string, string])[];
 
 /** Sends one request to a sidecar before a recorder; gives its outcome, and the rig that knows what was forwarded. */
-async function attempt(fields: Fields) {
+async function attempt(fields: Fields, takesNote = true) {
   const rig = await startRig(`${LISTEN_HTTP2}${TOKEN}`);
   const client = await FrameClient.open(rig.sidecar.port);
   // What the server sets holds from when the client has taken note of it.
   await client.next(({ type }) => type === FRAME.settings);
-  client.send(frame(FRAME.settings, ACK, 0), requestFrame(1, fields));
+  if (takesNote) client.send(frame(FRAME.settings, ACK, 0));
+  client.send(requestFrame(1, fields));
   const outcome = await client.outcomeOf(1);
   return {
     rig,
@@ -168,6 +169,12 @@ describe("a request is refused and nothing is forwarded for", () => {
     expect(attempted.outcome).toEqual({ reset: ENHANCE_YOUR_CALM });
     expect(attempted.rig.backend.received()).toBe("");
   });
+});
+
+test("limits.headerBytes holds for a client, too, that takes no note of it", async () => {
+  await using attempted = await attempt(requestFields([["x-a", "a".repeat(16_300)]]), false);
+  expect(attempted.outcome.status).toBe(431);
+  expect(attempted.rig.backend.received()).toBe("");
 });
 
 describe("a forged field never reaches the backend", () => {

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { vi } from "vitest";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { RunningCommand } from "./command-line.ts";
 
 /** The ids of the processes that a process has started, the oldest first. */
@@ -26,13 +26,12 @@ export function isAlive(pid: number): boolean {
 
 /** Waits until something has been printed. */
 export async function printed(sidecar: RunningCommand, pattern: RegExp): Promise<void> {
-  await vi.waitFor(
-    () => {
-      if (!pattern.test(sidecar.output().stderr))
-        throw new Error(`${pattern} has not been printed, but\n${sidecar.output().stderr}`);
-    },
-    { timeout: 15_000, interval: 10 },
-  );
+  const until = performance.now() + 15_000;
+  while (!pattern.test(sidecar.output().stderr)) {
+    if (performance.now() > until)
+      throw new Error(`${pattern} has not been printed, but\n${sidecar.output().stderr}`);
+    await sleep(10);
+  }
 }
 
 /** Asks a worker to stop, and waits until another one has taken its place. */
