@@ -1,3 +1,4 @@
+import { asksAboutServer } from "../../../src/gateway/server-options.ts";
 import { listOf, onlyValueOf } from "../strict-http/message.ts";
 import type { StrictRequest } from "../strict-http/requests.ts";
 import {
@@ -104,7 +105,11 @@ function objectionsToAnswer(
   if (!sent) return objections;
 
   const credential = credentialOf(sent.request, configuration);
-  if (credential === "bad" && status < 400) objections.push("a bad credential was good enough");
+  const { method, target } = sent.request;
+  // What the sidecar itself can do it tells everybody, and nothing is forwarded.
+  const isAboutServer = status === 204 && echo === undefined && asksAboutServer(method, target);
+  if (credential === "bad" && status < 400 && !isAboutServer)
+    objections.push("a bad credential was good enough");
   const isClosed = configuration.knowsKeys && areasOf(sent.originForm, configuration).has("closed");
   if (isClosed && credential !== "good" && status < 400) objections.push("no credential was good enough");
   const isRefused = credential === "bad" || (isClosed && credential !== "good");
