@@ -1,4 +1,10 @@
-import { type ClientHttp2Session, type ClientHttp2Stream, constants } from "node:http2";
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  constants,
+  type IncomingHttpHeaders,
+  type IncomingHttpStatusHeader,
+} from "node:http2";
 import { Duplex } from "node:stream";
 import { type Dispatcher, errors } from "undici";
 import type { RawFields } from "./fields.ts";
@@ -75,7 +81,7 @@ export class Http2Exchange implements HeadController {
     this.#stream = stream;
     const endsProperly = watchEnd(stream);
     stream.on("headers", (headers, _flags, raw) => this.#onInterim(Number(headers[":status"]), raw));
-    stream.on("response", (headers, flags, raw) => this.#onHead(Number(headers[":status"]), flags, raw));
+    stream.on("response", (headers, flags, raw) => this.#onHead(headers, flags, raw));
     stream.on("trailers", (_headers, _flags, raw) => {
       this.#trailers = raw;
     });
@@ -131,7 +137,7 @@ export class Http2Exchange implements HeadController {
     this.#tell(() => this.#handler.onResponseStart?.(this, statusCode, {}));
   }
 
-  #onHead(statusCode: number, flags: number, raw: RawFields): void {
+  #onHead(headers: IncomingHttpHeaders & IncomingHttpStatusHeader, flags: number, raw: RawFields): void {
     const stream = this.#stream as ClientHttp2Stream;
     if (this.#isSettled) return;
     stream.setTimeout(0);
@@ -139,7 +145,7 @@ export class Http2Exchange implements HeadController {
     this.rawHeaders = withoutPseudoFields(raw);
     this.isHeadAlone = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
     this.#handler.onResponseStarted();
-    this.#tell(() => this.#handler.onResponseStart?.(this, statusCode, {}));
+    this.#tell(() => this.#handler.onResponseStart?.(this, Number(headers[":status"]), headers));
     stream.on("data", (chunk: Buffer) => {
       if (!this.#isSettled) this.#tell(() => this.#handler.onResponseData?.(this, chunk));
     });

@@ -402,3 +402,15 @@ test("a backend that does not speak HTTP/2 with prior knowledge is answered for 
   expect((await fetch(sidecar.url)).status).toBe(502);
   expect(sidecar.failures).toMatchObject([{ code: "ERR_UPSTREAM_BROKEN" }]);
 });
+
+test("an event stream may be silent for longer than timeouts.body, as over HTTP/1.1", async () => {
+  await using backend = await startHttp2Backend((stream) => {
+    stream.respond({ ":status": 200, "content-type": "text/event-stream" });
+    stream.write("data: 1\n\n");
+    setTimeout(() => stream.end("data: 2\n\n"), 2500);
+  });
+  const upstream = { url: backend.url, http2: true, timeouts: { body: "1s" } };
+  await using sidecar = await startSidecar(backend.url, { yaml: stringify({ upstream }) });
+
+  expect(await (await fetch(sidecar.url)).text()).toBe("data: 1\n\ndata: 2\n\n");
+});
