@@ -38,8 +38,9 @@ export function createConnector(
     ...(tls.serverName !== undefined && { servername: tls.serverName }),
   };
   return (done) =>
-    connect(target, (error, socket) => {
+    connect(target, (...result) => {
+      const [, socket] = result;
       if (socket) tellResetFromEnd(socket);
-      done(...([error, socket] as Parameters<typeof done>));
+      done(...result);
     });
 }

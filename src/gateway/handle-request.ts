@@ -12,6 +12,7 @@ import { receivedFieldsOf } from "./received-fields.ts";
 import { formProblemOf } from "./request-form.ts";
 import { requestIdOf } from "./request-id.ts";
 import { answerOptions } from "./server-options.ts";
+import type { UpstreamFailure } from "./upstream-failure.ts";
 import type { WebSocketHandshake } from "./websocket-handshake.ts";
 
 /** What a request meets on its way. */
@@ -107,21 +108,23 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
       return fail(decided, decided.cause);
     }
 
-    // Forward, and relay the response, or let the bytes of a WebSocket pass; unless the client left, or its message broke off, while it was decided.
+    // Forward, and relay the response, or let the bytes of a WebSocket pass; unless the client left, or its message broke
+    // off, while it was decided.
     function forward({ route, target, fields }: Passage) {
       if (isGone(clientResponse) || clientResponse.headersSent) return;
-      if (handshake)
-        return route.upstream.tunnel(handshake, { target, fields }, ({ problem, cause }) =>
-          fail(problem, reasonOf(cause)),
-        );
+      if (handshake) return route.upstream.tunnel(handshake, { target, fields }, failUpstream);
       if (bodyFollows && expectsContinue(clientRequest)) sendContinue(clientResponse);
       route.upstream.forward(
         clientRequest,
         clientResponse,
         { method, target, fields, hasBody: bodyFollows, maxBodyBytes: limits.bodyBytes },
-        ({ problem, cause }) =>
-          problem.code === "ERR_BODY_TOO_LARGE" ? refuse(problem) : fail(problem, reasonOf(cause)),
+        failUpstream,
       );
+    }
+
+    function failUpstream({ problem, cause }: UpstreamFailure) {
+      if (problem.code === "ERR_BODY_TOO_LARGE") refuse(problem);
+      else fail(problem, reasonOf(cause));
     }
   }
 }

@@ -10,7 +10,7 @@ import type { Transport } from "./transport.ts";
 import { failureOf, TOO_MANY_WAIT, type UpstreamFailure } from "./upstream-failure.ts";
 import { createHttp1Connections } from "./upstream-http1.ts";
 import { createHttp2Connections } from "./upstream-http2.ts";
-import type { HealthCheckOptions, UpstreamOptions } from "./upstream-options.ts";
+import { formatUpstream, type HealthCheckOptions, type UpstreamOptions } from "./upstream-options.ts";
 import { openUpstreamTls, type UpstreamTls } from "./upstream-tls.ts";
 import type { WebSocketHandshake } from "./websocket-handshake.ts";
 import { createWebSocketTunnels, type UpstreamHandshake } from "./websocket-tunnel.ts";
@@ -123,7 +123,7 @@ export async function openUpstream(
   }
 
   return {
-    name: nameOf(options),
+    name: formatUpstream(options),
     forward(clientRequest, clientResponse, { method, target, fields, hasBody, maxBodyBytes }, onFailure) {
       const hasRoom = waiting.size === 0 && transport.hasRoom();
       if (!hasRoom && waiting.size >= pending) return onFailure(TOO_MANY_WAIT);
@@ -155,11 +155,6 @@ export async function openUpstream(
   };
 }
 
-/** What an upstream is called in messages. */
-function nameOf({ origin, socketPath }: UpstreamOptions): string {
-  return socketPath === undefined ? origin : `unix:${socketPath}`;
-}
-
 /** Its connections are its own: one that is busy with requests says nothing about how the backend is. */
 function createHealthCheckOf(
   options: UpstreamOptions,
@@ -168,7 +163,7 @@ function createHealthCheckOf(
 ): HealthCheck {
   const transport = createTransport({ ...options, connections: 1 }, tls, () => {});
   return createHealthCheck(
-    nameOf(options),
+    formatUpstream(options),
     options.healthCheck as HealthCheckOptions,
     transport,
     surroundings,
