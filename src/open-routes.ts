@@ -12,7 +12,7 @@ import { addressRangesOf } from "./policy/authenticators/address-ranges.ts";
 import type { Authenticator } from "./policy/authenticators/authenticator.ts";
 import { openAuthenticators } from "./policy/authenticators/open.ts";
 import { openModule, type PolicyModule } from "./policy/module.ts";
-import type { WatchedFileEvent } from "./watched-file.ts";
+import type { WatchedFileEvent } from "./watched-files.ts";
 
 /** Something that happened to what policies read again and again. */
 export interface PolicyEvent extends WatchedFileEvent {

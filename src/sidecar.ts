@@ -10,12 +10,12 @@ import { createRequestHandlers, type RequestFailure } from "./gateway/handle-req
 import { createIssuerEndpoints } from "./gateway/issuer-endpoints.ts";
 import { formatAddress, type ListenAddress, type ListenOptions } from "./gateway/listen-options.ts";
 import { createListener } from "./gateway/listener.ts";
-import type { TlsEvent } from "./gateway/tls-reload.ts";
 import { type Issuer, issuerOver } from "./issuer/issuer.ts";
 import type { IssuerKeys, KeyEvent } from "./issuer/keys/key-set.ts";
 import { openKeys } from "./issuer/keys/key-source.ts";
 import { createTokens } from "./issuer/tokens.ts";
 import { deciderOf, type OpenedRoutes, openRoutes, type PolicyEvent, schemeOf } from "./open-routes.ts";
+import type { WatchedFileEvent } from "./watched-files.ts";
 
 /** What {@link createSidecar} takes beside its configuration. */
 export interface SidecarOptions {
@@ -34,7 +34,7 @@ export interface SidecarOptions {
 }
 
 /** Something that happened to what a listener reads again and again. */
-export interface ListenerEvent extends TlsEvent {
+export interface ListenerEvent extends WatchedFileEvent {
   /** Its key in the configuration, such as `listen[0].tls`. */
   readonly key: string;
 }

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type ServerOptions, type ServerResp
 import { createServer as createHttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
+import type { WatchedFileEvent } from "../watched-files.ts";
 import type { ClientRequest, ClientResponse } from "./client-message.ts";
 import { ConnectionLimit } from "./connection-limit.ts";
 import { ClientConnections } from "./connections.ts";
@@ -17,7 +18,7 @@ import { RequestGate } from "./request-gate.ts";
 import { requestIdOf } from "./request-id.ts";
 import { DRAINING, NO_TUNNEL, REQUEST_LATE } from "./request-problems.ts";
 import { Handshakes, tlsServerOptions } from "./tls.ts";
-import { type TlsEvent, watchTlsFiles } from "./tls-reload.ts";
+import { watchTlsFiles } from "./tls-reload.ts";
 import { asksForWebSocket, WebSocketHandshake } from "./websocket-handshake.ts";
 
 /** What answers what clients send. */
@@ -52,7 +53,7 @@ export interface ListenerSurroundings {
   /** Default: one of its own. */
   readonly connectionLimit?: ConnectionLimit;
   /** Told of what becomes of the files of `tls`. */
-  readonly onTlsEvent?: (event: TlsEvent) => void;
+  readonly onTlsEvent?: (event: WatchedFileEvent) => void;
 }
 
 /** Creates a listener that does not listen yet. */

@@ -1,8 +1,7 @@
 import { X509Certificate } from "node:crypto";
-import { dirname } from "node:path";
 import { createSecureContext } from "node:tls";
 import { CountersignError, reasonOf } from "../errors.ts";
-import { JobQueue, refreshOften, reportingProblems, watchFolders } from "../refresh.ts";
+import { openWatchedFiles, type WatchedFileEvent, type WatchedFiles } from "../watched-files.ts";
 import { privateKeyIn, readCertificates, readPrivateKey } from "./tls-files.ts";
 import type { UpstreamTlsOptions } from "./upstream-options.ts";
 
@@ -13,12 +12,8 @@ export interface UpstreamTlsMaterial {
   readonly key?: string;
 }
 
-/** The files of an upstream, read again when they change. */
-export interface UpstreamTls {
-  /** What the files said when they could last be used; another object after each change. */
-  current(): UpstreamTlsMaterial;
-  close(): void;
-}
+/** What the files said when they could last be used; another object after each change. */
+export type UpstreamTls = WatchedFiles<UpstreamTlsMaterial>;
 
 /** A file of {@link UpstreamTlsOptions} that cannot be used. The message names the file and what to do. */
 export class UpstreamFileError extends CountersignError {
@@ -39,9 +34,6 @@ export class UpstreamFileError extends CountersignError {
   }
 }
 
-/** Events tell of a change at once; where a file system has none, this is how long it takes at most. */
-const REREAD_SECONDS = 30;
-
 /**
  * Reads and checks the files of an upstream, and reads them again when they change. Where they cannot be used any more,
  * what they said before goes on.
@@ -50,38 +42,30 @@ const REREAD_SECONDS = 30;
  */
 export async function openUpstreamTls(
   options: UpstreamTlsOptions,
-  onEvent: (event: { readonly kind: "problem" | "recovered" | "reloaded"; readonly message: string }) => void,
+  onEvent: (event: WatchedFileEvent) => void,
 ): Promise<UpstreamTls> {
   const files = [options.ca, options.cert, options.key].filter((file) => file !== undefined);
-  let material = await readUpstreamFiles(options);
-  if (files.length === 0) return { current: () => material, close: () => {} };
+  if (files.length === 0) return { current: () => NO_MATERIAL, close: () => {} };
 
-  async function readAgain(): Promise<void> {
-    const read = await readUpstreamFiles(options);
-    if (read.ca === material.ca && read.cert === material.cert && read.key === material.key) return;
-    material = read;
-    onEvent({
-      kind: "reloaded",
-      message: `${files.join(", ")} were read again, and new connections are made with them`,
-    });
-  }
+  return openWatchedFiles({
+    files,
+    async read(before) {
+      const material = await readUpstreamFiles(options);
+      return before && isSame(material, before) ? before : material;
+    },
+    onEvent,
+    messages: {
+      reloaded: `${files.join(", ")} were read again, and new connections are made with them`,
+      recovered: `${files.join(", ")} can be used again`,
+      problem: (reason) => `connections are made with the files as they were: ${reason}`,
+    },
+  });
+}
 
-  const queue = new JobQueue();
-  const refresh = reportingProblems(
-    () => queue.run(readAgain),
-    (health) =>
-      onEvent({
-        kind: health.kind,
-        message:
-          health.kind === "problem"
-            ? `connections are made with the files as they were: ${health.message}`
-            : `${files.join(", ")} can be used again`,
-      }),
-  );
-  const watch = refreshOften(refresh, REREAD_SECONDS, (changed) =>
-    watchFolders(new Set(files.map((file) => dirname(file))), changed),
-  );
-  return { current: () => material, close: () => watch.close() };
+const NO_MATERIAL: UpstreamTlsMaterial = {};
+
+function isSame(a: UpstreamTlsMaterial, b: UpstreamTlsMaterial): boolean {
+  return a.ca === b.ca && a.cert === b.cert && a.key === b.key;
 }
 
 /** Who shows the certificate. */

@@ -3,7 +3,7 @@ import { pathToFileURL } from "node:url";
 import { CountersignError, reasonOf } from "../errors.ts";
 import { type Claims, type JsonValue, REMEDY_BY_RESERVED_CLAIM } from "../issuer/claims-set.ts";
 import type { SignJwtOptions } from "../issuer/issuer.ts";
-import { openWatchedFile, type WatchedFileEvent } from "../watched-file.ts";
+import { openWatchedFile, type WatchedFileEvent } from "../watched-files.ts";
 import type { TokenOverrides } from "./token-request.ts";
 import type { User } from "./user.ts";
 

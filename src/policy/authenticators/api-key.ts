@@ -1,5 +1,5 @@
 import { hash, timingSafeEqual } from "node:crypto";
-import { openWatchedFile } from "../../watched-file.ts";
+import { openWatchedFile } from "../../watched-files.ts";
 import { isMistyped } from "./api-key-text.ts";
 import { type Authenticator, invalid, type Outcome, REALM, type Surroundings } from "./authenticator.ts";
 import { findCredential, placeOf } from "./credential-source.ts";

@@ -1,4 +1,4 @@
-import type { WatchedFileEvent } from "../../watched-file.ts";
+import type { WatchedFileEvent } from "../../watched-files.ts";
 import type { CallerRequest } from "../caller-request.ts";
 import type { User } from "../user.ts";
 

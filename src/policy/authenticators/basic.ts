@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from "node:crypto";
-import { openWatchedFile } from "../../watched-file.ts";
+import { openWatchedFile } from "../../watched-files.ts";
 import { type Authenticator, invalid, type Outcome, REALM, type Surroundings } from "./authenticator.ts";
 import { normalized, readBasicCredentials } from "./basic-credentials.ts";
 import { type CredentialSource, findCredential, placeOf } from "./credential-source.ts";

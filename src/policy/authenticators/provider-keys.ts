@@ -1,6 +1,6 @@
 import { reasonOf } from "../../errors.ts";
 import { reportingProblems } from "../../refresh.ts";
-import { openWatchedFile } from "../../watched-file.ts";
+import { openWatchedFile } from "../../watched-files.ts";
 import type { AuthenticatorEvent } from "./authenticator.ts";
 import { discoverJwksUri } from "./discovery.ts";
 import { createDocumentFetcher, type DocumentFetcher, shown, textOf } from "./fetch-document.ts";
