@@ -7,7 +7,7 @@ import { size, timeout, wholeNumber } from "./values.ts";
 export const timeoutsSection = section({
   headers: timeout.default(15).describe("For a client to send a request's fields."),
   request: timeout.default(300).describe("For a client to send a whole request."),
-  send: timeout.default(60).describe("For a client to take a piece of a response."),
+  send: timeout.default(60).describe("How long a response may wait for a client that takes none of it."),
   keepAlive: timeout.default(75).describe("How long a client's connection stays open without a request."),
   notReady: timeout
     .default(5)
@@ -21,7 +21,7 @@ const BODY_EXPECTED = 'expected a number of bytes, a size such as "10MiB", or "u
 export const limitsSection = section({
   headerBytes: size(1024, 1024 * 1024)
     .default(16 * 1024)
-    .describe("All fields of a request together."),
+    .describe("The request line and all fields of a request together."),
   headerCount: wholeNumber(1, 10_000).default(200).describe("Field lines of a request."),
   bodyBytes: z
     .union([z.literal("unlimited"), size(0, Number.MAX_SAFE_INTEGER, BODY_EXPECTED)], {
