@@ -72,7 +72,7 @@ export function inheritedSocketOf(address: InheritedSocket, sockets = passedSock
   throw unusable(
     socket
       ? `${what}: ${named.length} sockets were passed; name one of them: ${names}`
-      : `${what}: no socket of this name was passed; there are ${names}`,
+      : `${what}: no socket of this name was passed; the names are: ${names}`,
   );
 }
 

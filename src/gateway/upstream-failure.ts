@@ -15,20 +15,20 @@ export class UpstreamSilent extends Error {
   readonly code = "UND_ERR_BODY_TIMEOUT";
 
   constructor() {
-    super("nothing more came for longer than timeouts.body");
+    super("nothing more came for longer than upstream.timeouts.body");
   }
 }
 
 /** The request waited for a connection, and none was free in time. */
 export const WAITED_TOO_LONG: UpstreamFailure = {
   problem: overloaded("no connection to the upstream was free in time"),
-  cause: new Error("every connection was in use for longer than timeouts.pending"),
+  cause: new Error("every connection was in use for longer than upstream.timeouts.pending"),
 };
 
 /** As many requests wait for a connection as may. */
 export const TOO_MANY_WAIT: UpstreamFailure = {
   problem: overloaded("too many requests wait for the upstream"),
-  cause: new Error("every connection is in use, and as many requests as pending allows wait for one"),
+  cause: new Error("upstream.connections are in use, and upstream.pending requests wait for one"),
 };
 
 function overloaded(detail: string): RequestProblem {
@@ -72,17 +72,35 @@ const CERTIFICATE_PROBLEMS: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: "the upstream's certificate, or one of its CAs, has expired",
   CERT_NOT_YET_VALID: "the upstream's certificate is not valid yet; compare the clocks",
   DEPTH_ZERO_SELF_SIGNED_CERT:
-    "the upstream's certificate is signed by itself; name it, or its CA, in tls.ca",
-  SELF_SIGNED_CERT_IN_CHAIN: "the CA of the upstream's certificate is not trusted; name it in tls.ca",
-  UNABLE_TO_GET_ISSUER_CERT: "the CA of the upstream's certificate is not trusted; name it in tls.ca",
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "the CA of the upstream's certificate is not trusted; name it in tls.ca",
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "the CA of the upstream's certificate is not trusted; name it in tls.ca",
+    "the upstream's certificate is signed by itself; name it, or its CA, in upstream.tls.ca",
+  SELF_SIGNED_CERT_IN_CHAIN:
+    "the CA of the upstream's certificate is not trusted; name it in upstream.tls.ca",
+  UNABLE_TO_GET_ISSUER_CERT:
+    "the CA of the upstream's certificate is not trusted; name it in upstream.tls.ca",
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    "the CA of the upstream's certificate is not trusted; name it in upstream.tls.ca",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    "the CA of the upstream's certificate is not trusted; name it in upstream.tls.ca",
   CERT_SIGNATURE_FAILURE: "the upstream's certificate was not signed by the CA that it names",
   CERT_REVOKED: "the upstream's certificate has been revoked",
   INVALID_PURPOSE: "the upstream's certificate is not one for a server",
   ERR_TLS_CERT_ALTNAME_INVALID:
-    "the upstream's certificate is for another name; tls.serverName says which to expect",
+    "the upstream's certificate is for another name; upstream.tls.serverName says which to expect",
 };
+
+/** What the parser says of a response whose first bytes are no status line; it has no code. */
+const NOT_HTTP1 = "Response does not match the HTTP/1.1 protocol";
+
+/** What else the libraries say in words of their own, for the operator. */
+function hintOf(error: Error): string | undefined {
+  const code = codeOf(error);
+  if (code === "UND_ERR_HEADERS_TIMEOUT")
+    return "the fields of its response did not come within upstream.timeouts.headers";
+  if (error.message.startsWith(NOT_HTTP1))
+    return "a backend that speaks HTTP/2 alone needs upstream.http2: true";
+  if (code === "ERR_HTTP2_ERROR") return "a backend that does not speak HTTP/2 needs upstream.http2: false";
+  return CERTIFICATE_PROBLEMS[code];
+}
 
 /** Whether TLS with the upstream could not be begun. */
 function isOfTls(code: string): boolean {
@@ -107,6 +125,8 @@ function problemOf(error: Error): RequestProblem {
 }
 
 function explained(error: Error): Error {
-  const problem = CERTIFICATE_PROBLEMS[codeOf(error)];
-  return problem ? new Error(`${problem}: ${error.message} (${codeOf(error)})`, { cause: error }) : error;
+  const hint = hintOf(error);
+  if (!hint) return error;
+  const code = codeOf(error);
+  return new Error(`${hint}: ${error.message}${code && ` (${code})`}`, { cause: error });
 }

@@ -103,6 +103,12 @@ test("a backend that sends no fields in time is answered for with 504", async ()
 
   expect(response.status).toBe(504);
   expect(await response.json()).toMatchObject({ code: "ERR_UPSTREAM_TIMEOUT" });
+  expect(sidecar.failures).toEqual([
+    expect.objectContaining({
+      code: "ERR_UPSTREAM_TIMEOUT",
+      cause: expect.stringContaining("upstream.timeouts.headers"),
+    }),
+  ]);
 });
 
 test("a backend that accepts no connection in time is answered for with 504", async () => {
@@ -113,6 +119,35 @@ test("a backend that accepts no connection in time is answered for with 504", as
 
   expect(response.status).toBe(504);
   expect(await response.json()).toMatchObject({ code: "ERR_UPSTREAM_TIMEOUT" });
+});
+
+describe("where the backend speaks another version of HTTP the log says which setting to change", () => {
+  test("HTTP/2 alone", async () => {
+    const settingsFrame = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    await using backend = await startRawBackend((socket) => socket.end(settingsFrame));
+    await using sidecar = await startSidecar(backend.url);
+
+    expect((await fetch(sidecar.url)).status).toBe(502);
+    expect(sidecar.failures).toEqual([
+      expect.objectContaining({
+        code: "ERR_UPSTREAM_BROKEN",
+        cause: expect.stringContaining("upstream.http2: true"),
+      }),
+    ]);
+  });
+
+  test("HTTP/1.1 alone", async () => {
+    await using backend = await startBackend();
+    await using sidecar = await startSidecar("", { yaml: `upstream: {url: "${backend.url}", http2: true}` });
+
+    expect((await fetch(sidecar.url)).status).toBe(502);
+    expect(sidecar.failures).toEqual([
+      expect.objectContaining({
+        code: "ERR_UPSTREAM_BROKEN",
+        cause: expect.stringContaining("upstream.http2: false"),
+      }),
+    ]);
+  });
 });
 
 describe("a response that is cut in the middle is never a clean end", () => {

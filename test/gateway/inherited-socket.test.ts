@@ -72,7 +72,7 @@ test.each([
   [
     address("admin"),
     TWO,
-    "cannot listen on systemd:admin: no socket of this name was passed; there are http, (descriptor 4, without a name)",
+    "cannot listen on systemd:admin: no socket of this name was passed; the names are: http, (descriptor 4, without a name)",
   ],
   [
     address(),

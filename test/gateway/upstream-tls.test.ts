@@ -122,11 +122,11 @@ describe("an https upstream that is not believed is answered for with 502, and t
       ca.issue({ names, notBefore: new Date(Date.now() + hour), notAfter: new Date(Date.now() + 2 * hour) }),
       /is not valid yet; compare the clocks/,
     ],
-    ["is of an unknown CA", issueForServer(stranger), /is not trusted; name it in tls\.ca/],
+    ["is of an unknown CA", issueForServer(stranger), /is not trusted; name it in upstream\.tls\.ca/],
     [
       "is for another name",
       ca.issue({ names: [{ type: "dns", value: "elsewhere.test" }] }),
-      /is for another name; tls\.serverName/,
+      /is for another name; upstream\.tls\.serverName/,
     ],
   ])("%s", async (_what, issued, cause) => {
     await using backend = await startTlsBackend(await issued);
