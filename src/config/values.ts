@@ -62,6 +62,14 @@ export function word<const T extends readonly string[]>(
 /** `setTimeout` counts milliseconds in 31 bits. */
 const MAX_TIMER_SECONDS = Math.floor(0x7fffffff / 1000);
 
+const WHOLE_SECONDS = "expected whole seconds, at least 1";
+
+/** Whether this would be a duration, if parts of seconds could be told. */
+function isBelowSeconds(value: number | string): boolean {
+  if (typeof value === "number") return value < 1 || !Number.isInteger(value);
+  return /^[\d.]+ *(s|sec|second|ms|msec|millisecond)s?$/i.test(value.trim());
+}
+
 /** A duration, as whole seconds. */
 export const duration = durationUpTo(Number.MAX_SAFE_INTEGER);
 
@@ -73,7 +81,7 @@ export function durationUpTo(maxSeconds: number) {
   const longest = maxSeconds < 86_400 ? `${maxSeconds} s` : `${Math.floor(maxSeconds / 86_400)} days`;
   const readDuration = (value: number | string): Reading<number> => {
     const seconds = parseDuration(value);
-    if (seconds === undefined) return { expected: DURATION_EXPECTED };
+    if (seconds === undefined) return { expected: isBelowSeconds(value) ? WHOLE_SECONDS : DURATION_EXPECTED };
     return seconds > maxSeconds ? { expected: `expected at most ${longest}` } : { value: seconds };
   };
   return z.union([z.number(), z.string()], { error: DURATION_EXPECTED }).transform(reader(readDuration));

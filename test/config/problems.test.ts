@@ -246,6 +246,7 @@ const ALGORITHMS = "EdDSA, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES38
 const LISTEN =
   'expected an address such as "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/run/c.sock" or "systemd"';
 const DURATION = 'expected a duration such as "5m" or a number of seconds';
+const WHOLE_SECONDS = "expected whole seconds, at least 1";
 const OR_NEVER = 'expected a duration such as "30d", or "never"';
 const ADMIN = 'expected an address such as "127.0.0.1:8081", or false for none';
 const WHOSE =
@@ -288,7 +289,7 @@ const WRONG_VALUES = [
   ["upstream: {url: http://a, connections: 65536}", "40 upstream.connections: expected at most 65535"],
   ["upstream: {url: http://a, connections: 1.5}", "40 upstream.connections: expected a whole number"],
   ["upstream: {url: http://a, connections: many}", "40 upstream.connections: expected a whole number"],
-  ["upstream: {url: http://a, timeouts: {connect: 0}}", `47 upstream.timeouts.connect: ${DURATION}`],
+  ["upstream: {url: http://a, timeouts: {connect: 0}}", `47 upstream.timeouts.connect: ${WHOLE_SECONDS}`],
   [
     "upstream: {url: http://a, timeouts: 5}",
     "37 upstream.timeouts: expected a map with the keys connect, headers, body, pending",
@@ -339,7 +340,7 @@ const WRONG_VALUES = [
   ],
   ["issuer: {algorithm: eddsa}", `21 issuer.algorithm: expected one of ${ALGORITHMS}; did you mean EdDSA?`],
   ["issuer: {algorithm: 256}", `21 issuer.algorithm: expected one of ${ALGORITHMS}`],
-  ["issuer: {expiresIn: 0}", `21 issuer.expiresIn: ${DURATION}`],
+  ["issuer: {expiresIn: 0}", `21 issuer.expiresIn: ${WHOLE_SECONDS}`],
   ["issuer: {jwksMaxAge: [5]}", `22 issuer.jwksMaxAge: ${DURATION}`],
   ["issuer: {keys: ./keys}", `16 issuer.keys: expected a map with the keys ${KEYS_KEYS}`],
   ["issuer: {keys: {directory: a, env: B}}", `16 issuer.keys: ${ONE_SOURCE}`],
@@ -355,7 +356,7 @@ const WRONG_VALUES = [
   ["issuer: {keys: {overlap: a while}}", `26 issuer.keys.overlap: ${DURATION}`],
   ["issuer: {keys: {overlap: never}}", `26 issuer.keys.overlap: ${DURATION}`],
   ["issuer: {keys: {rotateEvery: often}}", `30 issuer.keys.rotateEvery: ${DURATION}`],
-  ["issuer: {keys: {rotateEvery: 0}}", `30 issuer.keys.rotateEvery: ${DURATION}`],
+  ["issuer: {keys: {rotateEvery: 0}}", `30 issuer.keys.rotateEvery: ${WHOLE_SECONDS}`],
   ["issuer: {keys: {rotateEvery: false}}", `30 issuer.keys.rotateEvery: ${OR_NEVER}`],
   [
     "issuer: {keys: {rotatEvery: 30d}}",
@@ -377,9 +378,9 @@ const WRONG_VALUES = [
   ["token: {audience: []}", "19 token.audience: expected at least one audience"],
   ["token: {audience: [a, 5]}", "23 token.audience[1]: expected a string"],
   ["token: {audience: ['']}", "20 token.audience[0]: expected a string that is not empty"],
-  ["token: {expiresIn: 5 ms}", `20 token.expiresIn: ${DURATION}`],
+  ["token: {expiresIn: 5 ms}", `20 token.expiresIn: ${WHOLE_SECONDS}`],
   ["token: {expiresIn: true}", `20 token.expiresIn: ${DURATION}`],
-  ["token: {expiresIn: -5}", `20 token.expiresIn: ${DURATION}`],
+  ["token: {expiresIn: -5}", `20 token.expiresIn: ${WHOLE_SECONDS}`],
   ["token: {headerName: 5}", '21 token.headerName: expected a field name such as "Authorization"'],
   [
     "token: {headerName: X Token}",
@@ -453,7 +454,7 @@ const WRONG_VALUES = [
     "identity: {account: a, environmentType: production}",
     "24 identity.environmentType: unknown key `environmentType`; did you mean `environment_type`?",
   ],
-  ["identity: {account: a, expiresIn: 0}", `35 identity.expiresIn: ${DURATION}`],
+  ["identity: {account: a, expiresIn: 0}", `35 identity.expiresIn: ${WHOLE_SECONDS}`],
   [
     "identity: {account: a, algorithm: HS512}",
     `35 identity.algorithm: expected one of ${ALGORITHMS}; an HS algorithm signs with a shared secret, which a JWK Set cannot publish`,

@@ -10,7 +10,7 @@ interface Schema {
 
 const root = sidecarJsonSchema() as Schema & { readonly $defs?: Readonly<Record<string, Schema>> };
 const reference = readFileSync(new URL("../../docs/configuration.md", import.meta.url), "utf8");
-/** The first cell of each row that is about `upstream`, `limits` or `timeouts`, or a whole section. */
+/** The first cell of each row: keys, in backticks. */
 const rows = [...reference.matchAll(/^\| (`[^|]+`) +\|/gm)].map(([, cell]) => cell ?? "");
 
 /** The maps that a value may be, without the names of their definitions. */
@@ -48,7 +48,6 @@ test("docs/configuration.md names every key of the file", () => {
   const keys = Object.keys(root.properties ?? {});
 
   expect(keys).toContain("upstream");
-  // A section that is a map of names has a row for each name.
   expect(
     keys.filter((key) => !rows.some((row) => row.startsWith(`\`${key}\``) || row.startsWith(`\`${key}.`))),
   ).toEqual([]);

@@ -182,7 +182,7 @@ describe("a policy's own code and upstream are refused where they cannot be:", (
     ["module: {timeout: 1s}", "2:30 policies[0].module.file: is missing; expected a string"],
     [
       "module: {file: a.mjs, timeout: 0}",
-      '2:53 policies[0].module.timeout: expected a duration such as "5m" or a number of seconds',
+      "2:53 policies[0].module.timeout: expected whole seconds, at least 1",
     ],
     [
       "upstream: {connections: 5}",
