@@ -1,9 +1,10 @@
 import { existsSync } from "node:fs";
 import { Option } from "commander";
+import { parseListenAddress, parseUpstreamUrl } from "../config/addresses.ts";
 import { loadConfig } from "../config/load.ts";
 import { type ParsedConfig, parseConfig } from "../config/parse.ts";
 import { formatProblem, type Problem } from "../config/problems.ts";
-import { parseListenAddress, parseUpstreamUrl, parseWorkerCount, type Reading } from "../config/values.ts";
+import { parseWorkerCount, type Reading } from "../config/values.ts";
 import { SIGNING_ALGORITHMS } from "../issuer/algorithms.ts";
 import { UsageError } from "./usage-error.ts";
 

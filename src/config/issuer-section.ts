@@ -1,8 +1,10 @@
 import { z } from "zod";
 import { SIGNING_ALGORITHMS } from "../issuer/algorithms.ts";
 import { CLOCK_ALLOWANCE_SECONDS, pendingSecondsOf, type Rotation } from "../issuer/keys/ring.ts";
+import { baseUrl } from "./addresses.ts";
+import { basePath } from "./http-values.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
-import { basePath, baseUrl, duration, nonEmptyString, variableName, word } from "./values.ts";
+import { duration, nonEmptyString, variableName, word } from "./values.ts";
 
 /** An algorithm to sign with. */
 export const algorithm = word(SIGNING_ALGORITHMS, (value) =>

@@ -2,8 +2,9 @@ import { resolve } from "node:path";
 import { z } from "zod";
 import type { ListenAddress, ListenOptions } from "../gateway/listen-options.ts";
 import { CLIENT_CERTIFICATE_MODES } from "../gateway/tls-files.ts";
+import { DEFAULT_SOCKET_MODE, listenAddress, socketMode } from "./addresses.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
-import { DEFAULT_SOCKET_MODE, flag, listenAddress, nonEmptyString, socketMode, word } from "./values.ts";
+import { flag, nonEmptyString, word } from "./values.ts";
 
 const tls = section({
   cert: nonEmptyString.describe(

@@ -3,15 +3,17 @@ import { z } from "zod";
 import { type RequestErrorCode, statusByCode } from "../errors.ts";
 import { formatUpstream } from "../gateway/upstream-options.ts";
 import { UNIX_PEER } from "../policy/caller-request.ts";
+import { upstreamUrl } from "./addresses.ts";
 import { ANONYMOUS } from "./authenticators/sections.ts";
 import { fieldName } from "./authenticators/values.ts";
 import type { Config } from "./config.ts";
 import { type KeyPath, readDocument, type SourceDocument } from "./document.ts";
+import { method } from "./http-values.ts";
 import { problemsOf } from "./issues.ts";
 import { byPlace, ConfigError, formatKey, nearest, type Problem } from "./problems.ts";
 import type { Environment } from "./references.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
-import { jsonValue, method, nonEmptyString, text, upstreamUrl } from "./values.ts";
+import { jsonValue, nonEmptyString, text } from "./values.ts";
 
 const ADDRESS_EXPECTED = 'expected an IP address such as "10.0.0.7", or unix';
 const address = text(ADDRESS_EXPECTED, (value) =>

@@ -6,27 +6,23 @@
 import { z } from "zod";
 import { AMBIGUITIES } from "../gateway/target.ts";
 import { REMEDY_BY_RESERVED_CLAIM } from "../issuer/claims-set.ts";
+import { baseUrl } from "./addresses.ts";
 import { ANONYMOUS, authenticatorsSection } from "./authenticators/sections.ts";
 import { trustedProxy } from "./authenticators/values.ts";
 import { limitsSection, timeoutsSection } from "./client-sections.ts";
+import { headerName, hostPattern, method, pathPattern, tokenPrefix } from "./http-values.ts";
 import { algorithm, identitySection, issuerSection } from "./issuer-section.ts";
 import { adminSection, listenSection } from "./listen-section.ts";
 import { requireSection } from "./require-section.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
 import { upstreamSection } from "./upstream-section.ts";
 import {
-  baseUrl,
   duration,
   flag,
-  headerName,
-  hostPattern,
   jsonValue,
-  method,
   nonEmptyString,
-  pathPattern,
   policyName,
   timeout,
-  tokenPrefix,
   word,
   workerCount,
 } from "./values.ts";

@@ -1,8 +1,10 @@
 import { resolve } from "node:path";
 import { z } from "zod";
 import type { UpstreamOptions } from "../gateway/upstream-options.ts";
+import { upstreamUrl } from "./addresses.ts";
+import { originFormPath } from "./http-values.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, section } from "./section.ts";
-import { flag, nonEmptyString, originFormPath, timeout, upstreamUrl, wholeNumber } from "./values.ts";
+import { flag, nonEmptyString, timeout, wholeNumber } from "./values.ts";
 
 const timeouts = {
   connect: timeout.describe("For a connection to be accepted. Default: 5."),

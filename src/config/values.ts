@@ -1,15 +1,12 @@
 /**
  * The kinds of value that `sidecar.yaml` is made of, each as a zod schema whose input is what the file says and
  * whose output is what the program uses. A message says what is expected and never repeats the value.
+ * Addresses are in addresses.ts, and what HTTP has names for in http-values.ts.
  */
 
-import { isIP } from "node:net";
 import { z } from "zod";
 import { DURATION_EXPECTED, parseDuration } from "../duration.ts";
-import { canonicalFieldName } from "../gateway/fields.ts";
-import type { ListenAddress } from "../gateway/listen-options.ts";
 import type { JsonValue } from "../issuer/claims-set.ts";
-import { compilePathPattern, type PathPattern } from "../policy/path-pattern.ts";
 import { nearest } from "./problems.ts";
 
 /** What a reading function answers: the value, or what was expected instead. */
@@ -87,83 +84,6 @@ export function durationUpTo(maxSeconds: number) {
   return z.union([z.number(), z.string()], { error: DURATION_EXPECTED }).transform(reader(readDuration));
 }
 
-const LISTEN_EXPECTED =
-  'expected an address such as "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/run/c.sock" or "systemd"';
-
-/** Whoever is of the group may connect. */
-export const DEFAULT_SOCKET_MODE = 0o660;
-
-/** An address to listen on; the path of a Unix socket as it is written. */
-export const listenAddress = text(LISTEN_EXPECTED, parseListenAddress);
-
-/** Reads `host:port`, `[ipv6]:port`, `:port`, `unix:path`, `systemd` or `systemd:name`. */
-export function parseListenAddress(value: string): Reading<ListenAddress> {
-  const [, path] = /^unix:(.+)$/.exec(value) ?? [];
-  if (path !== undefined) {
-    const problem = socketPathProblem(path);
-    return problem ? { expected: problem } : { value: { kind: "unix", path, mode: DEFAULT_SOCKET_MODE } };
-  }
-  const inherited = /^systemd(?::([\w.@-]+))?$/.exec(value);
-  if (inherited) return { value: { kind: "systemd", name: inherited[1] } };
-  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]*)):(\d{1,5})$/.exec(value);
-  const port = Number(match?.[3]);
-  if (!match || port > 65535) return { expected: LISTEN_EXPECTED };
-  if (match[1] !== undefined && isIP(match[1]) !== 6) return { expected: LISTEN_EXPECTED };
-  return { value: { kind: "tcp", host: match[1] ?? (match[2] || undefined), port } };
-}
-
-/** The system holds the path of a socket in 108 bytes, with a zero behind it (unix(7)). */
-const MAX_SOCKET_PATH_BYTES = 107;
-
-function socketPathProblem(path: string): string | undefined {
-  if (path.startsWith("//")) return 'expected a path such as "unix:/run/c.sock", with one slash';
-  if (path.includes("\0")) return "expected a path without NUL";
-  return Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES
-    ? `expected a path of at most ${MAX_SOCKET_PATH_BYTES} bytes`
-    : undefined;
-}
-
-/** The permissions of a socket file. */
-export const socketMode = text('expected permissions such as "0660", in quotes', (value) =>
-  /^0?[0-7]{3}$/.test(value)
-    ? { value: Number.parseInt(value, 8) }
-    : { expected: 'expected permissions such as "0660"' },
-);
-
-const UPSTREAM_EXPECTED = 'expected a URL such as "http://127.0.0.1:9000"';
-
-/** Where a backend is: an origin, and for a Unix socket the path of it, as it is written. */
-export interface UpstreamUrl {
-  readonly origin: string;
-  readonly socketPath: string | undefined;
-}
-
-/** Where requests are forwarded to. */
-export const upstreamUrl = text(UPSTREAM_EXPECTED, parseUpstreamUrl);
-
-/** Reads the origin of an upstream, or `unix:path`. */
-export function parseUpstreamUrl(value: string): Reading<UpstreamUrl> {
-  const [, socketPath] = /^unix:(.+)$/.exec(value) ?? [];
-  if (socketPath !== undefined) {
-    const problem = socketPathProblem(socketPath);
-    return problem ? { expected: problem } : { value: { origin: "http://localhost", socketPath } };
-  }
-  const url = httpUrl(value);
-  if (!url) return { expected: UPSTREAM_EXPECTED };
-  if (url.pathname !== "/" || url.search || url.hash)
-    return { expected: "expected a URL without a path: a request keeps the path that the client sent" };
-  if (url.username || url.password) return { expected: "expected a URL without a user name or password" };
-  if (url.port === "0") return { expected: "expected a port from 1 to 65535" };
-  return { value: { origin: url.origin, socketPath: undefined } };
-}
-
-/** A path that can be asked for, with a query or without. */
-export const originFormPath = text('expected a path such as "/healthz"', (value) =>
-  /^\/[\x21-\x22\x24-\x7e]*$/.test(value) && !value.startsWith("//")
-    ? { value }
-    : { expected: 'expected a path such as "/healthz"' },
-);
-
 /** A whole number between two others. */
 export function wholeNumber(min: number, max: number) {
   return z
@@ -216,106 +136,6 @@ function parseSize(value: number | string): number | undefined {
   const bytes = BYTES_BY_UNIT.get(unit.toLowerCase());
   return number === undefined || bytes === undefined ? undefined : Number(number) * bytes;
 }
-
-const BASE_URL_EXPECTED = 'expected a URL such as "https://api.example.com"';
-
-/** An http or https URL that other URLs are made from: no query, no fragment, no slash at the end. */
-export const baseUrl = text(BASE_URL_EXPECTED, (value) => {
-  const url = httpUrl(value);
-  if (!url) return { expected: BASE_URL_EXPECTED };
-  if (url.username || url.password || url.search || url.hash || /[?#]/.test(value))
-    return { expected: "expected a URL without user name, query and fragment" };
-  if (value.endsWith("/")) return { expected: "expected a URL without a slash at its end" };
-  return { value };
-});
-
-/** An http or https URL, or `undefined`. */
-export function httpUrl(value: string): URL | undefined {
-  if (!/^https?:\/\/[^\s\\]+$/i.test(value) || !URL.canParse(value)) return undefined;
-  return new URL(value);
-}
-
-/** The path that the issuer's endpoints stand under. */
-export const basePath = text('expected a path such as "/__issuer"', (value) => {
-  if (/^(?:\/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,=:@-]*)+$/.test(value)) return { value };
-  return {
-    expected:
-      value === "/"
-        ? "expected a path below /: everything under it is answered by the issuer and never forwarded"
-        : 'expected a path such as "/__issuer": plain segments, no slash at its end',
-  };
-});
-
-/** A token (RFC 9110 §5.6.2). */
-export const FIELD_NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
-
-const NOT_FOR_A_TOKEN =
-  /^(?:host|content-.*|transfer-encoding|connection|keep-alive|proxy-connection|proxy-authorization|te|trailer|upgrade|expect|via|http2-settings|forwarded|date|x-forwarded-.*|x-request-id|x-real-ip|cookie|accept|accept-.*|user-agent|range|if-.*|origin|referer)$/;
-
-/** The name of the field that carries the token. */
-export const headerName = text('expected a field name such as "Authorization"', (value) => {
-  if (!FIELD_NAME.test(value))
-    return { expected: 'expected a field name such as "Authorization": letters, digits and hyphens' };
-  // Every spelling of this name is taken out of a request, so Content_Length would take out Content-Length.
-  if (NOT_FOR_A_TOKEN.test(canonicalFieldName(value)))
-    return { expected: "expected another field name: this one has a meaning that the token would destroy" };
-  return { value };
-});
-
-/** What stands before the token. */
-export const tokenPrefix = text('expected a prefix such as "Bearer", or "" for none', (value) => {
-  if (/^[\x21-\x7e]+(?: [\x21-\x7e]+)*$|^$/.test(value)) return { value };
-  return { expected: "expected visible ASCII characters, without a space at either end" };
-});
-
-/** A pattern for paths. */
-export const pathPattern = text<PathPattern>('expected a pattern such as "/orders/:id"', (value) => {
-  if (!value.startsWith("/"))
-    return { expected: 'expected a pattern that begins with "/", such as "/orders/:id"' };
-  if (value.includes("?"))
-    return { expected: "expected a pattern of the path alone: a query cannot be matched" };
-  const unmatchable = unmatchablePart(value);
-  if (unmatchable) return { expected: `expected a pattern that a request can match: ${unmatchable}` };
-  try {
-    return { value: compilePathPattern(value) };
-  } catch (error) {
-    const reason = (error as Error).message.replace(/; visit .*$/s, "").replace(/: \/.*$/s, "");
-    return {
-      expected: `expected a pattern such as "/orders/:id" or "/files/*rest": ${reason}`,
-    };
-  }
-});
-
-/** What a path never holds when it is compared, because it was refused or taken out before. */
-function unmatchablePart(pattern: string): string | undefined {
-  if (pattern.includes("//"))
-    return "an empty segment (//) is refused, or taken out where allowInPath lists it";
-  if (pattern.includes(";"))
-    return "a path parameter (;) is refused, or taken out where allowInPath lists it; an encoded semicolon is %3B";
-  const segments = pattern.replaceAll(/[{}\\]/g, "").split("/");
-  if (segments.some((segment) => /^(?:\.|%2e){1,2}$/i.test(segment)))
-    return "a path with a . or .. segment is always refused";
-  return undefined;
-}
-
-/** A request method (RFC 9110 §9.1). */
-export const method = text("expected a method such as GET", (value) => {
-  if (/^[A-Z][A-Z0-9_-]*$/.test(value)) return { value };
-  const upperCase = value.toUpperCase();
-  const hint = /^[A-Z]+$/.test(upperCase) ? `; methods are case-sensitive: did you mean ${upperCase}?` : "";
-  return { expected: `expected a method such as GET${hint}` };
-});
-
-/** A host name to match, in lower case. */
-export const hostPattern = text(
-  'expected a host name such as "api.example.com" or "*.example.com"',
-  (value) => {
-    const host = value.toLowerCase().replace(/\.$/, "");
-    if (/^(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$|^\[[0-9a-f:.]+\]$/.test(host)) return { value: host };
-    const port = /:\d+$/.test(host) ? "; ports are not compared: leave the port out" : "";
-    return { expected: `expected a host name such as "api.example.com" or "*.example.com"${port}` };
-  },
-);
 
 /** The name of a policy. */
 export const policyName = text('expected a name such as "orders"', (value) =>

@@ -4,7 +4,9 @@ import { z } from "zod";
 import { canonicalFieldName } from "../../gateway/fields.ts";
 import { parseRange } from "../../policy/authenticators/address-ranges.ts";
 import { UNIX_PEER } from "../../policy/caller-request.ts";
-import { durationUpTo, FIELD_NAME, httpUrl, text } from "../values.ts";
+import { httpUrl } from "../addresses.ts";
+import { FIELD_NAME } from "../http-values.ts";
+import { durationUpTo, text } from "../values.ts";
 
 /** Fields that a request cannot do without, or that no end-to-end value stands in. */
 const NOT_FOR_A_CREDENTIAL =
