@@ -41,7 +41,7 @@ describe("no request is lost", () => {
       const sidecar = await startSidecar(backend.url);
       const connect = () => connectTo(sidecar.port);
       const load = startLoad({ clients: 200, connect, reconnects: false, pause });
-      while (load.answered() < 400) await new Promise(setImmediate);
+      await load.more(400);
       await sidecar.close();
       await load.ended;
       expect(load.failures).toEqual([]);
@@ -60,7 +60,7 @@ describe("no request is lost", () => {
     );
     const port = Number(new URL(sidecar.url).port);
     const load = startLoad({ clients: 200, connect: () => connectTo(port), reconnects: true });
-    while (load.answered() < 600) await new Promise(setImmediate);
+    await load.more(600);
     expect((await sidecar.stop("SIGTERM")).code).toBe(0);
     await load.ended;
     expect(load.failures).toEqual([]);
@@ -74,7 +74,7 @@ describe("no request is lost", () => {
         connected(connectTls({ port: tls.port, host: "127.0.0.1", ca: tls.ca.cert }), "secureConnect"),
       reconnects: false,
     });
-    while (secured.answered() < 200) await new Promise(setImmediate);
+    await secured.more(200);
     await tls.sidecar.close();
     await secured.ended;
     expect(secured.failures).toEqual([]);

@@ -2,19 +2,11 @@
  * Ends a sidecar again and again under load, and counts what is lost: `node test/soak/drain.ts [ROUNDS] [CLIENTS]`,
  * after `npm run build`. It ends with 1 where a request was lost.
  */
-import { once } from "node:events";
-import { connect, type Socket } from "node:net";
 import { startBackend } from "../support/backend.ts";
 import { startCommand, temporaryFolder } from "../support/command-line.ts";
-import { startLoad } from "../support/load.ts";
+import { connectTo, startLoad } from "../support/load.ts";
 
 const [rounds = 20, clients = 200] = process.argv.slice(2).map(Number);
-
-async function connectTo(port: number): Promise<Socket> {
-  const socket = connect({ port, host: "127.0.0.1", noDelay: true });
-  await once(socket, "connect");
-  return socket;
-}
 
 await using backend = await startBackend((_request, response) => response.end("ok"));
 using folder = temporaryFolder();
@@ -27,7 +19,7 @@ for (let round = 1; round <= rounds; round++) {
   const port = Number(new URL(sidecar.url).port);
   const pause = () => (round % 4 < 2 ? 0 : Math.random() * 50);
   const load = startLoad({ clients, connect: () => connectTo(port), reconnects, pause });
-  while (load.answered() < clients * 5) await new Promise(setImmediate);
+  await load.more(clients * 5);
   const begun = Date.now();
   await sidecar.stop("SIGTERM");
   await load.ended;

@@ -6,7 +6,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { startBackend } from "../support/backend.ts";
 import { startCommand, temporaryFolder } from "../support/command-line.ts";
-import { startLoad } from "../support/pooled-load.ts";
+import { connectTo, startLoad } from "../support/load.ts";
 import { replaceWorker, workersOf } from "../support/workers.ts";
 
 const [rounds = 20, clients = 200] = process.argv.slice(2).map(Number);
@@ -18,7 +18,8 @@ writeFileSync(
   JSON.stringify({ upstream: backend.url, listen: "127.0.0.1:0", workers: 2 }),
 );
 await using sidecar = await startCommand(["serve"], { cwd: folder.path });
-const load = startLoad(sidecar.url, clients);
+const port = Number(new URL(sidecar.url).port);
+const load = startLoad({ clients, connect: () => connectTo(port), reconnects: true });
 await load.more(clients * 5);
 for (let round = 1; round <= rounds; round++) {
   for (const pid of workersOf(sidecar)) {
@@ -26,10 +27,16 @@ for (let round = 1; round <= rounds; round++) {
     await load.more(clients);
   }
   console.log(
-    `round ${round}: ${load.answered()} answered, ${load.failures().length} lost, workers ${workersOf(sidecar)}`,
+    `round ${round}: ${load.answered()} answered, ${load.failures.length} lost, ${load.neverTaken()} never taken, ` +
+      `workers ${workersOf(sidecar)}`,
   );
 }
 await load.stop();
-for (const failure of new Set(load.failures())) console.log(`  ${failure}`);
-console.log({ answered: load.answered(), failed: load.failures().length });
-process.exitCode = load.failures().length === 0 ? 0 : 1;
+for (const failure of new Set(load.failures)) console.log(`  ${failure}`);
+const total = {
+  answered: load.answered(),
+  failed: load.failures.length,
+  neverTaken: load.neverTaken(),
+};
+console.log(total);
+process.exitCode = total.failed + total.neverTaken === 0 ? 0 : 1;

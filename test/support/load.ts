@@ -1,11 +1,15 @@
-import type { Socket } from "node:net";
+import { once } from "node:events";
+import { connect as connectTcp, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 
 /** Many clients that ask for one thing after another, until they are told to stop or their connections end. */
 export interface Load {
   /** Whole answers. */
   answered(): number;
+  /** Waits until so many more have come. */
+  more(answers: number): Promise<void>;
   /** Requests that were sent and got no whole answer. */
-  readonly failures: string[];
+  readonly failures: readonly string[];
   /** Connections that the system reset before the other side had taken them: nobody has read what was sent. */
   neverTaken(): number;
   /** Lets every client finish what it has begun. */
@@ -25,9 +29,21 @@ export interface LoadOptions {
   readonly pause?: () => number;
 }
 
-const REQUEST = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+/** Opens a connection to a port of this machine. */
+export async function connectTo(port: number): Promise<Socket> {
+  const socket = connectTcp({ port, host: "127.0.0.1", noDelay: true });
+  await once(socket, "connect");
+  return socket;
+}
 
-/** Starts clients that speak HTTP/1.1 on connections of their own and keep them open. */
+const REQUEST = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const CHECK_MILLISECONDS = 5;
+/** A client that lost its answer does not come back at once. */
+const PAUSE_MILLISECONDS = 20;
+/** Too late for whatever a request has to wait for in a test. */
+const PATIENCE_MILLISECONDS = 10_000;
+
+/** Starts clients that speak HTTP/1.1 on connections of their own and keep them open. Every answer must be 200 "ok". */
 export function startLoad({ clients, connect, reconnects, pause = () => 0 }: LoadOptions): Load {
   const failures: string[] = [];
   let answered = 0;
@@ -43,11 +59,13 @@ export function startLoad({ clients, connect, reconnects, pause = () => 0 }: Loa
         // Nothing was sent.
         return;
       }
-      await use(socket);
+      const isAnswered = await use(socket);
+      if (reconnects && !isAnswered) await sleep(PAUSE_MILLISECONDS);
     } while (reconnects && !isOver);
   }
 
-  function use(socket: Socket): Promise<void> {
+  /** @returns whether nothing was owed when the connection ended */
+  function use(socket: Socket): Promise<boolean> {
     return new Promise((resolve) => {
       let received = "";
       let isOwed = false;
@@ -61,6 +79,7 @@ export function startLoad({ clients, connect, reconnects, pause = () => 0 }: Loa
         isOwed = true;
         socket.write(REQUEST);
       };
+      socket.setTimeout(PATIENCE_MILLISECONDS, () => socket.destroy());
       socket.on("error", (error: NodeJS.ErrnoException) => {
         isReset = error.code === "ECONNRESET";
       });
@@ -71,7 +90,8 @@ export function startLoad({ clients, connect, reconnects, pause = () => 0 }: Loa
         const head = received.indexOf("\r\n\r\n");
         const [, length] = /^content-length: (\d+)\r$/im.exec(received) ?? [];
         if (head === -1 || length === undefined || received.length < head + 4 + Number(length)) return;
-        if (!received.startsWith("HTTP/1.1 200")) failures.push(received.slice(0, 200));
+        if (!received.startsWith("HTTP/1.1 200") || received.slice(head + 4) !== "ok")
+          failures.push(received.slice(0, 200));
         answered++;
         isFresh = false;
         isOwed = false;
@@ -85,7 +105,7 @@ export function startLoad({ clients, connect, reconnects, pause = () => 0 }: Loa
         clearTimeout(timer);
         if (isOwed && isFresh && isReset && received === "") neverTaken++;
         else if (isOwed) failures.push(`closed with ${received.length} bytes of an answer`);
-        resolve();
+        resolve(!isOwed);
       });
       ask();
     });
@@ -94,6 +114,10 @@ export function startLoad({ clients, connect, reconnects, pause = () => 0 }: Loa
   const ended = Promise.all(Array.from({ length: clients }, run)).then(() => {});
   return {
     answered: () => answered,
+    async more(answers) {
+      const wanted = answered + answers;
+      while (answered < wanted) await sleep(CHECK_MILLISECONDS);
+    },
     failures,
     neverTaken: () => neverTaken,
     ended,
