@@ -9,9 +9,9 @@ import { type PeerCertificate, UNIX_PEER } from "../policy/caller-request.ts";
 import { type ConfigurationFlags, configOption, readConfiguration } from "./configuration.ts";
 import { explain } from "./explanation.ts";
 import { describeExplanation } from "./explanation-text.ts";
+import { printableJson } from "./printable.ts";
 import { type ImaginedRequest, openStage } from "./rehearsal.ts";
 import { borrowKeys } from "./rehearsal-keys.ts";
-import { printableJson } from "./running.ts";
 import { UsageError } from "./usage-error.ts";
 
 interface ExplainFlags extends ConfigurationFlags {

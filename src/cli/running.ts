@@ -9,6 +9,7 @@ import type { KeyEvent } from "../issuer/keys/key-set.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
 import type { PolicyEvent } from "../open-routes.ts";
 import { createSidecar, type ListenerEvent, type RunningSidecar, type Sidecar } from "../sidecar.ts";
+import { escapeControls } from "./printable.ts";
 
 /** Starts a sidecar that tells of failed requests, and of its keys, on standard error. */
 export async function startSidecar(config: Config): Promise<{ sidecar: Sidecar; running: RunningSidecar }> {
@@ -73,7 +74,7 @@ function printRejection(reason: unknown): void {
 }
 
 /** What happened to the keys, in a line. */
-export function describeKeyEvent(event: KeyEvent): string {
+function describeKeyEvent(event: KeyEvent): string {
   if (event.kind === "problem")
     return `ERR_KEY the keys cannot be read or written, and those in memory go on: ${escapeControls(event.message)}`;
   if (event.kind === "recovered") return "the keys can be read and written again";
@@ -93,24 +94,5 @@ export function describeKeyEvent(event: KeyEvent): string {
 function printFailure({ code, detail, requestId, cause }: RequestFailure): void {
   console.error(
     `${new Date().toISOString()} ${code} request ${requestId}: ${detail}: ${escapeControls(cause)}`,
-  );
-}
-
-/** What a peer sent must not forge a line of the log, nor steer the terminal that shows it. */
-export function escapeControls(text: string): string {
-  return printableJson(text).slice(1, -1);
-}
-
-/** A text for a line of output; quotes in it, such as those of JSON, stay as they are. */
-export function printableText(text: string): string {
-  return escapeControls(text).replaceAll('\\"', '"');
-}
-
-/** JSON in which no control character is left as it is. */
-export function printableJson(value: unknown, indentation?: number): string {
-  // JSON leaves DEL, the C1 controls, and what ends a line or turns its direction in Unicode as they are.
-  return JSON.stringify(value, undefined, indentation).replaceAll(
-    /[\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g,
-    (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }

@@ -7,7 +7,7 @@ import { ConfigError, type Problem } from "../config/problems.ts";
 import { reasonOf } from "../errors.ts";
 import { type ConfigurationFlags, configOption, configurationFileOf } from "./configuration.ts";
 import { runPolicyTests, type TestFailure, type TestResult } from "./policy-test-run.ts";
-import { printableJson, printableText } from "./running.ts";
+import { printableJson, printableText } from "./printable.ts";
 import { UsageError } from "./usage-error.ts";
 
 interface TestFlags extends ConfigurationFlags {

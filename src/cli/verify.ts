@@ -17,7 +17,7 @@ import { readKeys } from "../issuer/keys/key-source.ts";
 import { issuerUrlOf } from "../sidecar.ts";
 import { type ConfigurationFlags, configOption, readConfiguration } from "./configuration.ts";
 import { formatPeriod } from "./key-table.ts";
-import { printableJson, printableText } from "./running.ts";
+import { printableJson, printableText } from "./printable.ts";
 import { UsageError } from "./usage-error.ts";
 
 interface VerifyFlags extends ConfigurationFlags {
