@@ -7,9 +7,8 @@ import { isChunkedAlone } from "./message-body.ts";
 import { hasNoContent, sendHead, sendInterim, sendTrailers } from "./response-relay.ts";
 import { mayRetry } from "./retry.ts";
 import type { Watched } from "./stall-watch.ts";
-import type { ConnectionUse, TransportHandler, TransportRequest } from "./transport.ts";
+import type { ConnectionUse, HeadController, TransportHandler, TransportRequest } from "./transport.ts";
 import { failureOf, type UpstreamFailure, UpstreamSilent, WAITED_TOO_LONG } from "./upstream-failure.ts";
-import type { HeadController } from "./upstream-http2-stream.ts";
 
 /** A media type knows no case (RFC 9110 §8.3.1). Of a repeated field, which undici gives as a list, the first counts. */
 const EVENT_STREAM = /^text\/event-stream\b/i;

@@ -26,7 +26,7 @@ export interface HandshakeRelayOptions {
 }
 
 /** A tunnel may be silent for as long as it likes; a peer that is gone without a word is found out. */
-const KEEP_ALIVE_DELAY_MS = 60_000;
+const KEEP_ALIVE_DELAY_MILLISECONDS = 60_000;
 
 /**
  * Carries the answer to one handshake to the client, in place of what http-proxy-3 would do: that takes any switch of
@@ -158,7 +158,7 @@ function switchProblemOf({ headers }: IncomingMessage, clientRequest: IncomingMe
 /** A side that has sent its last byte may go on reading; one that breaks off ends the other, which http-proxy-3 leaves open. */
 function tie(side: Socket, other: Socket): void {
   side.allowHalfOpen = true;
-  side.setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
+  side.setKeepAlive(true, KEEP_ALIVE_DELAY_MILLISECONDS);
   side.once("close", () => {
     if (!side.readableEnded || !side.writableFinished) other.destroy();
   });

@@ -4,6 +4,8 @@ import type { Refusal } from "./problem.ts";
 
 /** Kinds of ambiguous path that `allowInPath` can let through. */
 export const AMBIGUITIES = ["encodedSlash", "encodedBackslash", "emptySegment", "pathParameters"] as const;
+
+/** One of {@link AMBIGUITIES}. */
 export type Ambiguity = (typeof AMBIGUITIES)[number];
 
 /** A request target that every reader understands alike. */

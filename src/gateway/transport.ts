@@ -33,6 +33,12 @@ export interface TransportHandler extends Dispatcher.DispatchHandler {
   onResponseStarted(): void;
 }
 
+/** How a response is relayed where it is known that nothing follows its fields. */
+export interface HeadController extends Dispatcher.DispatchController {
+  /** The fields are the whole response. */
+  readonly isHeadAlone?: boolean;
+}
+
 /** The connection that a request is on. */
 export interface ConnectionUse {
   /** To be called as a request begins: whether another has been on its connection. */

@@ -4,7 +4,7 @@ import type { Transport, TransportHandler } from "./transport.ts";
 import type { UpstreamOptions } from "./upstream-options.ts";
 
 /** Backends often drop an idle connection after 5 s; undici drops it first, or when the backend's Keep-Alive says. */
-const IDLE_CONNECTION_MS = 4000;
+const IDLE_CONNECTION_MILLISECONDS = 4000;
 
 /** Opens a pool of HTTP/1.1 connections to one origin. No connection is made before the first request. */
 export function createHttp1Connections(
@@ -17,7 +17,7 @@ export function createHttp1Connections(
     factory: (origin, options) => new Connection(origin, options as Client.Options, connect),
     pipelining: 1,
     allowH2: false,
-    keepAliveTimeout: IDLE_CONNECTION_MS,
+    keepAliveTimeout: IDLE_CONNECTION_MILLISECONDS,
     headersTimeout: timeouts.headersSeconds * 1000,
     // Counted by whoever relays the response: only its fields say whether it is a stream of events.
     bodyTimeout: 0,

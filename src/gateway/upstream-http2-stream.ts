@@ -6,21 +6,15 @@ import {
   type IncomingHttpStatusHeader,
 } from "node:http2";
 import { Duplex } from "node:stream";
-import { type Dispatcher, errors } from "undici";
+import { errors } from "undici";
 import type { RawFields } from "./fields.ts";
-import type { TransportHandler, TransportRequest } from "./transport.ts";
+import type { HeadController, TransportHandler, TransportRequest } from "./transport.ts";
 
 /** A stream that the backend has not begun to process: it says so (RFC 9113 §8.7). */
 export class StreamRefused extends Error {
   constructor() {
     super("the upstream refused the stream before it processed the request");
   }
-}
-
-/** How a response is relayed where it is known that nothing follows its fields. */
-export interface HeadController extends Dispatcher.DispatchController {
-  /** The fields are the whole response. */
-  readonly isHeadAlone?: boolean;
 }
 
 /**

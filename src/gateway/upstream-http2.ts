@@ -11,10 +11,10 @@ import type { UpstreamOptions } from "./upstream-options.ts";
 const MAX_STREAMS = 100;
 
 /** A connection without a request is closed after that time; the end of an HTTP/2 connection loses no request. */
-const IDLE_CONNECTION_MS = 60_000;
+const IDLE_CONNECTION_MILLISECONDS = 60_000;
 
 /** A backend that has chosen HTTP/1.1 may be replaced by one that speaks HTTP/2: it is asked again after that time. */
-const FALLBACK_MS = 60_000;
+const FALLBACK_MILLISECONDS = 60_000;
 
 /** How much of a response may be under way: on one stream, and on the whole connection. */
 const STREAM_WINDOW_BYTES = 256 * 1024;
@@ -106,7 +106,7 @@ export function createHttp2Connections(
       session.on("error", () => {});
       session.on("goaway", () => this.#retire());
       session.on("close", () => this.#retire());
-      session.setTimeout(IDLE_CONNECTION_MS, () => {
+      session.setTimeout(IDLE_CONNECTION_MILLISECONDS, () => {
         if (this.#streams === 0) this.#retire();
       });
       for (const [request, handler] of this.#waiting.splice(0)) this.#begin(session, request, handler);
@@ -142,7 +142,7 @@ export function createHttp2Connections(
     #fallBack(socket: Socket): void {
       connections.delete(this);
       socket.destroy();
-      fallbackUntil = performance.now() + FALLBACK_MS;
+      fallbackUntil = performance.now() + FALLBACK_MILLISECONDS;
       for (const [request, handler] of this.#waiting.splice(0)) dispatchToFallback(request, handler);
     }
   }
