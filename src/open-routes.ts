@@ -149,11 +149,6 @@ export function deciderOf(
   });
 }
 
-/** The scheme of the first listener's URLs. */
-export function schemeOf({ listen: [first] }: Pick<Config, "listen">): "http" | "https" {
-  return first.tls ? "https" : "http";
-}
-
 /** Which fields of a request only some peers may send, and which only Countersign sets. */
 function fieldRulesOf({ authenticators, policies, listen }: Config): ReadonlyMap<string, FieldRule> {
   const rules = new Map<string, FieldRule>();

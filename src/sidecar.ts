@@ -3,18 +3,18 @@ import { createAdminHandler } from "./admin/admin-endpoints.ts";
 import { keysReadiness, type ReadinessSource, readinessOf, upstreamReadiness } from "./admin/readiness.ts";
 import type { Config } from "./config/config.ts";
 import { keyNeedsOf } from "./config/key-needs.ts";
-import { isWildcard } from "./config/wildcard.ts";
+import { issuerUrlOf, listenerUrlOf, reachableAuthority } from "./config/listener-urls.ts";
 import { shielded } from "./errors.ts";
 import { ConnectionLimit } from "./gateway/connection-limit.ts";
 import { createRequestHandlers, type RequestFailure } from "./gateway/handle-request.ts";
 import { createIssuerEndpoints } from "./gateway/issuer-endpoints.ts";
-import { formatAddress, type ListenAddress, type ListenOptions } from "./gateway/listen-options.ts";
+import type { ListenAddress, ListenOptions } from "./gateway/listen-options.ts";
 import { createListener } from "./gateway/listener.ts";
 import { type Issuer, issuerOver } from "./issuer/issuer.ts";
 import type { IssuerKeys, KeyEvent } from "./issuer/keys/key-set.ts";
 import { openKeys } from "./issuer/keys/key-source.ts";
 import { createTokens } from "./issuer/tokens.ts";
-import { deciderOf, type OpenedRoutes, openRoutes, type PolicyEvent, schemeOf } from "./open-routes.ts";
+import { deciderOf, type OpenedRoutes, openRoutes, type PolicyEvent } from "./open-routes.ts";
 import type { WatchedFileEvent } from "./watched-files.ts";
 
 /** What {@link createSidecar} takes beside its configuration. */
@@ -139,7 +139,9 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
       upstreamReadiness(opened.upstreamHealth),
     ]);
     const adminUrl = await startAdmin(issuer, readiness);
-    const urls = addresses.map((address, index) => urlOf(config.listen[index] as ListenOptions, address));
+    const urls = addresses.map((address, index) =>
+      listenerUrlOf(config.listen[index] as ListenOptions, address),
+    );
     return { url: urls[0] as string, urls, adminUrl, issuer };
   }
 
@@ -157,7 +159,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     adminListener.serve({
       request: createAdminHandler({ issuer, limits: config.limits, readiness, host }),
     });
-    return urlOf(config.admin, address);
+    return listenerUrlOf(config.admin, address);
   }
 
   async function stop({ notReadySeconds = 0, isReplaced = false }: CloseOptions): Promise<void> {
@@ -190,28 +192,4 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
       return closing;
     },
   };
-}
-
-/**
- * The issuer's URL: as configured, else the first listener's own with `basePath`.
- *
- * @param address the one that is listened on, where the configuration leaves the port open
- */
-export function issuerUrlOf({ issuer, listen }: Config, address: ListenAddress = listen[0].address): string {
-  return issuer.url ?? `${schemeOf({ listen })}://${reachableAuthority(address)}${issuer.basePath}`;
-}
-
-/** The URL of a listener, for messages. */
-export function urlOf({ tls }: ListenOptions, address: ListenAddress): string {
-  if (address.kind !== "tcp") return formatAddress(address);
-  return `${tls ? "https" : "http"}://${reachableAuthority(address)}`;
-}
-
-/**
- * Host and port of a listener. One on every address is reached, from this machine, at the loopback one; one that is no
- * port has no authority of its own, and is `localhost`.
- */
-export function reachableAuthority(address: ListenAddress): string {
-  if (address.kind !== "tcp") return "localhost";
-  return formatAddress(isWildcard(address) ? { ...address, host: "127.0.0.1" } : address);
 }

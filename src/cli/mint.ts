@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
 import type { Config } from "../config/config.ts";
 import { keyNeedsOf } from "../config/key-needs.ts";
+import { issuerUrlOf } from "../config/listener-urls.ts";
 import type { ParsedConfig } from "../config/parse.ts";
 import { ConfigError, nearest } from "../config/problems.ts";
 import { DURATION_EXPECTED, parseDuration } from "../duration.ts";
@@ -13,7 +14,6 @@ import { createTokens, type Tokens } from "../issuer/tokens.ts";
 import type { TokenSettings } from "../policy/policy.ts";
 import { describeTemplate, type TemplateContext } from "../policy/template.ts";
 import { tokenRequestOf } from "../policy/token-request.ts";
-import { issuerUrlOf } from "../sidecar.ts";
 import { claimsOf } from "./claims.ts";
 import {
   algorithmOption,

@@ -1,4 +1,5 @@
 import type { Config } from "../config/config.ts";
+import { issuerUrlOf, reachableAuthority, schemeOf } from "../config/listener-urls.ts";
 import type { Decision } from "../gateway/decide.ts";
 import type { RemovalReason } from "../gateway/fields.ts";
 import { hasBody } from "../gateway/message-body.ts";
@@ -7,10 +8,9 @@ import { requestIdOf } from "../gateway/request-id.ts";
 import { issuerOver } from "../issuer/issuer.ts";
 import type { IssuerKeys } from "../issuer/keys/key-set.ts";
 import { createTokens } from "../issuer/tokens.ts";
-import { deciderOf, openRoutes, schemeOf } from "../open-routes.ts";
+import { deciderOf, openRoutes } from "../open-routes.ts";
 import type { Authenticator, Outcome } from "../policy/authenticators/authenticator.ts";
 import type { PeerCertificate } from "../policy/caller-request.ts";
-import { issuerUrlOf, reachableAuthority } from "../sidecar.ts";
 
 /** A request that nobody has sent. */
 export interface ImaginedRequest {

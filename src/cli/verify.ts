@@ -11,10 +11,10 @@ import {
   jwtVerify,
 } from "jose";
 import { keyNeedsOf } from "../config/key-needs.ts";
+import { issuerUrlOf } from "../config/listener-urls.ts";
 import { CountersignError, reasonOf } from "../errors.ts";
 import { SIGNING_ALGORITHMS } from "../issuer/algorithms.ts";
 import { readKeys } from "../issuer/keys/key-source.ts";
-import { issuerUrlOf } from "../sidecar.ts";
 import { type ConfigurationFlags, configOption, readConfiguration } from "./configuration.ts";
 import { formatPeriod } from "./key-table.ts";
 import { printableJson, printableText } from "./printable.ts";
