@@ -307,31 +307,21 @@ upstream: {url: "${backend.url}", timeouts: {connect: 1s, headers: 1s, body: 1s}
     expect(code).toBe(1006);
   });
 
-  test("that the client has ended goes on to the client, up to the backend's own end", async () => {
+  test.each([
+    ["client", "server"],
+    ["server", "client"],
+  ] as const)("that the %s has ended goes on to it, up to the end of the %s", async (first, second) => {
     await using tunnel = await openTunnel();
-    tunnel.client.end("last words");
-    const [words] = await once(tunnel.server, "data");
-    expect(String(words)).toBe("last words");
-    await once(tunnel.server, "end");
+    const { [first]: ended, [second]: other } = tunnel;
+    ended.end("last words");
+    expect(String((await once(other, "data"))[0])).toBe("last words");
+    await once(other, "end");
 
-    tunnel.server.write("heard");
-    expect(String((await once(tunnel.client, "data"))[0])).toBe("heard");
-    tunnel.server.end("bye");
-    expect(String((await once(tunnel.client, "data"))[0])).toBe("bye");
-    await once(tunnel.client, "close");
-  });
-
-  test("that the backend has ended goes on to the backend, up to the client's own end", async () => {
-    await using tunnel = await openTunnel();
-    tunnel.server.end("last words");
-    expect(String((await once(tunnel.client, "data"))[0])).toBe("last words");
-    await once(tunnel.client, "end");
-
-    tunnel.client.write("heard");
-    expect(String((await once(tunnel.server, "data"))[0])).toBe("heard");
-    tunnel.client.end("bye");
-    expect(String((await once(tunnel.server, "data"))[0])).toBe("bye");
-    await once(tunnel.server, "close");
+    other.write("heard");
+    expect(String((await once(ended, "data"))[0])).toBe("heard");
+    other.end("bye");
+    expect(String((await once(ended, "data"))[0])).toBe("bye");
+    await once(ended, "close");
   });
 
   test("goes on in the same way over TLS", async () => {

@@ -11,6 +11,7 @@ import { describe, expect, test } from "vitest";
 import type { RawFields } from "../../src/gateway/fields.ts";
 import { hasBody } from "../../src/gateway/message-body.ts";
 import { receivedFieldsOf } from "../../src/gateway/received-fields.ts";
+import { END_HEADERS, END_STREAM } from "../support/http2-frames.ts";
 import { startRawBackend } from "../support/raw-backend.ts";
 import { exchange, sendRaw, statusesOf } from "../support/raw-client.ts";
 import { startSidecar } from "../support/sidecar.ts";
@@ -61,9 +62,6 @@ async function framesOf(client: ClientHttp2Session, headers = {}): Promise<unkno
   if (stream.rstCode !== 0) frames.push(`reset ${stream.rstCode}`);
   return frames;
 }
-
-const END_STREAM = 1;
-const END_HEADERS = 4;
 
 const HINTS =
   "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nLink: </b.js>; rel=preload\r\nConnection: x-private\r\nX-Private: 1\r\n\r\n" +

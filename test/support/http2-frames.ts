@@ -16,9 +16,12 @@ export const FRAME = {
   continuation: 9,
 } as const;
 
+/** No other frame of this message follows on the stream (RFC 9113 §6.1, §6.2). */
 export const END_STREAM = 0x1;
+/** The section of fields ends with this frame (RFC 9113 §6.2). */
 export const END_HEADERS = 0x4;
 
+/** What a client sends before everything else (RFC 9113 §3.4). */
 export const PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /** What a client says first: the preface, and settings that keep the server from compressing with a table. */

@@ -132,7 +132,7 @@ export async function startIdentityProvider({
 }
 
 /** Signs a token for {@link TEST_AUDIENCE} and the sub caller, where the claims say nothing else. */
-export async function signTestToken(
+async function signTestToken(
   claims: TestClaims,
   header: Readonly<Record<string, unknown>>,
   { algorithm, kid, privateKey }: TestKeyPair,

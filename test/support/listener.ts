@@ -2,7 +2,7 @@ import type { Limits } from "../../src/gateway/limits.ts";
 import type { ListenAddress, ListenOptions } from "../../src/gateway/listen-options.ts";
 import { createListener, type Listener } from "../../src/gateway/listener.ts";
 
-export const LIMITS: Limits = {
+const LIMITS: Limits = {
   headerBytes: 16 * 1024,
   headerCount: 200,
   bodyBytes: undefined,

@@ -22,7 +22,7 @@ const GUARDED = [
 const SEPARATORS = [..."-____...!#$%&'*+^`|~"];
 
 /** A name in any case, with anything for its hyphens: what a CGI backend takes for the same field. */
-export function spellingOf(name: string): fc.Arbitrary<string> {
+function spellingOf(name: string): fc.Arbitrary<string> {
   return fc
     .tuple(
       fc.constantFrom(...SEPARATORS),
