@@ -6,6 +6,7 @@ import type { ClientSettings } from "./limits.ts";
 import { hasBody } from "./message-body.ts";
 import { noteSession } from "./peer.ts";
 import { answerProblem } from "./problem.ts";
+import type { AnswerRequest } from "./request-gate.ts";
 import { NO_TUNNEL, REQUEST_LATE } from "./request-problems.ts";
 
 /** What is under way on one connection. */
@@ -72,8 +73,8 @@ export class Http2Connections {
   }
 
   /** Gives every request to `handle` from now on. */
-  serve(handle: (clientRequest: ClientRequest, clientResponse: ClientResponse) => void): void {
-    const handleTimed = (clientRequest: ClientRequest, clientResponse: ClientResponse) => {
+  serve(handle: AnswerRequest): void {
+    const handleTimed: AnswerRequest = (clientRequest, clientResponse) => {
       if (hasBody(clientRequest)) this.#timeUpload(clientRequest, clientResponse);
       handle(clientRequest, clientResponse);
     };

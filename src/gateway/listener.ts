@@ -3,7 +3,6 @@ import { createServer as createHttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { WatchedFileEvent } from "../watched-files.ts";
-import type { ClientRequest, ClientResponse } from "./client-message.ts";
 import { ConnectionLimit } from "./connection-limit.ts";
 import { ClientConnections } from "./connections.ts";
 import { drain } from "./drain.ts";
@@ -14,7 +13,7 @@ import { openAddress } from "./open-address.ts";
 import { noteUnixSocket } from "./peer.ts";
 import { tellProtocols } from "./prior-knowledge.ts";
 import { answerProblem, type RequestProblem } from "./problem.ts";
-import { RequestGate } from "./request-gate.ts";
+import { type AnswerRequest, RequestGate } from "./request-gate.ts";
 import { requestIdOf } from "./request-id.ts";
 import { DRAINING, NO_TUNNEL, REQUEST_LATE } from "./request-problems.ts";
 import { Handshakes, tlsServerOptions } from "./tls.ts";
@@ -23,7 +22,7 @@ import { asksForWebSocket, WebSocketHandshake } from "./websocket-handshake.ts";
 
 /** What answers what clients send. */
 export interface ClientHandlers {
-  request(clientRequest: ClientRequest, clientResponse: ClientResponse): void;
+  readonly request: AnswerRequest;
   /** Without it a request for a WebSocket is a plain one. */
   upgrade?(handshake: WebSocketHandshake): void;
 }
@@ -72,15 +71,7 @@ export function createListener(
   let handlers: ClientHandlers | undefined;
   const upgrades = new WeakSet<IncomingMessage>();
   const httpOptions: ServerOptions = {
-    headersTimeout: timeouts.headersSeconds * 1000,
-    requestTimeout: timeouts.requestSeconds * 1000,
-    keepAliveTimeout: timeouts.keepAliveSeconds * 1000,
-    connectionsCheckingInterval: 1000,
-    maxHeaderSize: limits.headerBytes,
-    noDelay: true,
-    insecureHTTPParser: false,
-    // The request path refuses a request without Host itself, with a problem.
-    requireHostHeader: false,
+    ...httpOptionsOf(settings),
     // Only a WebSocket is tunnelled, and not before the responses that are owed; any other request to upgrade is a plain one.
     shouldUpgradeCallback(clientRequest) {
       if (asksForWebSocket(clientRequest) && connections.isIdle(clientRequest.socket)) return true;
@@ -130,7 +121,7 @@ export function createListener(
   });
   server.on("connect", (_request, socket) => connections.refuse(socket as Socket, NO_TUNNEL));
 
-  const answer = (clientRequest: ClientRequest, clientResponse: ClientResponse) =>
+  const answer: AnswerRequest = (clientRequest, clientResponse) =>
     handlers?.request(clientRequest, clientResponse);
   const handleUnlessEnding = (clientRequest: IncomingMessage, clientResponse: ServerResponse) => {
     if (!connections.accept(clientRequest, clientResponse)) return;
@@ -186,6 +177,21 @@ export function createListener(
   };
 }
 
+function httpOptionsOf({ limits, timeouts }: ClientSettings): ServerOptions {
+  return {
+    headersTimeout: timeouts.headersSeconds * 1000,
+    requestTimeout: timeouts.requestSeconds * 1000,
+    keepAliveTimeout: timeouts.keepAliveSeconds * 1000,
+    connectionsCheckingInterval: 1000,
+    maxHeaderSize: limits.headerBytes,
+    noDelay: true,
+    insecureHTTPParser: false,
+    // The request path refuses a request without Host itself, with a problem.
+    requireHostHeader: false,
+  };
+}
+
+/** What is answered to bytes that the parser refuses, by the code of its error. */
 function problemOf(code: string | undefined, headerBytes: number): RequestProblem {
   if (code === "HPE_HEADER_OVERFLOW")
     return {
