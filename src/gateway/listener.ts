@@ -85,7 +85,8 @@ export function createListener(
   const server = tlsServer ?? createServer(httpOptions);
   const handshakes = tlsServer && new Handshakes(tlsServer);
   let tlsFiles: { close(): void } | undefined;
-  let isUnix = false;
+  // That of a socket which was passed is known once it is open. Connections of the other kind come before its mode is set.
+  let isUnix = address.kind === "unix";
   // All lines are kept, so that the request path counts them itself: past this limit Node.js drops them unsaid.
   server.maxHeadersCount = 0;
   server.prependListener("connection", (socket: Socket) => limit.count(socket));

@@ -1,8 +1,10 @@
 import { spawn } from "node:child_process";
+import { pbkdf2 } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { connect } from "node:net";
+import { promisify } from "node:util";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { peerOf } from "../../src/gateway/peer.ts";
 import { startBackend } from "../support/backend.ts";
@@ -57,6 +59,16 @@ test("its clients have the address unix, also over HTTP/2", async () => {
   expect(await get(path)).toBe("unix");
   using client = await connectHttp2("http://localhost", { createConnection: () => connect(path) });
   expect((await client.request()).body).toBe("unix");
+});
+
+test("so have those that connect before the file has its mode", async () => {
+  const path = socketPath();
+  // Setting it has to wait for a thread.
+  const threads = Array.from({ length: 8 }, () => promisify(pbkdf2)("a", "b", 200_000, 64, "sha512"));
+  const listening = createUnixListener(path).listen();
+  expect(await get(path)).toBe("unix");
+  await listening;
+  await Promise.all(threads);
 });
 
 test("the file has the mode that is configured, whatever the umask of the process", async () => {
