@@ -8,7 +8,13 @@ import { hasNoContent, sendHead, sendInterim, sendTrailers } from "./response-re
 import { mayRetry } from "./retry.ts";
 import type { Watched } from "./stall-watch.ts";
 import type { ConnectionUse, HeadController, TransportHandler, TransportRequest } from "./transport.ts";
-import { failureOf, type UpstreamFailure, UpstreamSilent, WAITED_TOO_LONG } from "./upstream-failure.ts";
+import {
+  codeOf,
+  failureOf,
+  type UpstreamFailure,
+  UpstreamSilent,
+  WAITED_TOO_LONG,
+} from "./upstream-failure.ts";
 
 /** A media type knows no case (RFC 9110 §8.3.1). Of a repeated field, which undici gives as a list, the first counts. */
 const EVENT_STREAM = /^text\/event-stream\b/i;
@@ -51,6 +57,8 @@ export class Exchange implements TransportHandler, Watched {
   #isRelaying = false;
   #isEventStream = false;
   #hasContent = true;
+  /** The value of Content-Length in the response; a list where there are several. */
+  #contentLength: string | string[] | undefined;
   /** Nothing is read from the upstream, until the client has taken what there is. */
   #isBlocked = false;
   #isSettled = false;
@@ -123,6 +131,7 @@ export class Exchange implements TransportHandler, Watched {
       return;
     }
     const { "transfer-encoding": transferEncoding, "content-type": contentType } = headers;
+    this.#contentLength = headers["content-length"];
     if (transferEncoding !== undefined && !isChunkedAlone(transferEncoding)) {
       controller.abort(new Error(`the transfer coding ${transferEncoding} is not known here`));
       return;
@@ -154,6 +163,11 @@ export class Exchange implements TransportHandler, Watched {
     if (this.#isSettled) return;
     if (cause instanceof ClientGone || this.#clientRequest.errored || isGone(this.#clientResponse)) {
       this.#settle();
+      return;
+    }
+    if (this.#isWhole(cause)) {
+      this.#settle();
+      endResponse(this.#clientResponse);
       return;
     }
     if (this.#mayRetry(cause)) {
@@ -196,6 +210,16 @@ export class Exchange implements TransportHandler, Watched {
     this.#taken = taken;
     this.#stuckTicks = isStuck ? this.#stuckTicks + 1 : 0;
     return this.#stuckTicks >= this.#owner.patience.sendTicks;
+  }
+
+  /**
+   * Whether a response whose length is said to be wrong has come whole. undici takes a space behind the number, which is no
+   * part of it (RFC 9110 §5.5), for one digit more.
+   */
+  #isWhole(cause: Error): boolean {
+    if (codeOf(cause) !== "UND_ERR_RES_CONTENT_LENGTH_MISMATCH" || !this.#isRelaying) return false;
+    const [, length] = /^(\d+) +$/.exec(String(this.#contentLength)) ?? [];
+    return Number(length) === this.#written;
   }
 
   #mayRetry(cause: Error): boolean {

@@ -178,7 +178,7 @@ function withoutCookie(value: string, cookie: string): string {
  * @param rawFields name and value by turns, as undici or Node.js gives them
  */
 export function clientResponseFields(statusCode: number, rawFields: readonly (Buffer | string)[]): RawFields {
-  const all = rawFields.map((bytes) => (typeof bytes === "string" ? bytes : bytes.toString("latin1")));
+  const all = rawFields.map(fieldTextOf);
   const nominated = nominatedByConnection(all, (name) => name.toLowerCase());
   const hasNoContent = statusCode === 204 || statusCode < 200;
   const fields: RawFields = [];
@@ -191,6 +191,14 @@ export function clientResponseFields(statusCode: number, rawFields: readonly (Bu
     fields.push(name, all[i + 1] as string);
   }
   return fields;
+}
+
+/** A name or value as an upstream sent it: the space behind a value, which undici keeps, is no part of it (RFC 9110 §5.5). */
+export function fieldTextOf(raw: Buffer | string): string {
+  const text = typeof raw === "string" ? raw : raw.toString("latin1");
+  let end = text.length;
+  while (end > 0 && (text[end - 1] === " " || text[end - 1] === "\t")) end--;
+  return text.slice(0, end);
 }
 
 /** Field lines as an object without a prototype; those of one name, however it is written, are a list. */

@@ -1,4 +1,4 @@
-import { isHopByHop, type RawFields } from "./fields.ts";
+import { fieldTextOf, isHopByHop, type RawFields } from "./fields.ts";
 
 /**
  * Fields that a recipient reads before the content, or that are about who may have it: behind the content they are
@@ -42,8 +42,8 @@ const NEVER_IN_TRAILERS = new Set([
 export function trailerFields(rawTrailers: readonly (Buffer | string)[]): RawFields {
   const fields: RawFields = [];
   for (let i = 0; i < rawTrailers.length; i += 2) {
-    const name = textOf(rawTrailers[i]);
-    const value = textOf(rawTrailers[i + 1]);
+    const name = fieldTextOf(rawTrailers[i] ?? "");
+    const value = fieldTextOf(rawTrailers[i + 1] ?? "");
     const lowerCase = name.toLowerCase();
     if (NEVER_IN_TRAILERS.has(lowerCase) || isHopByHop(lowerCase)) continue;
     if (lowerCase.startsWith("access-control-") || !TOKEN.test(name) || !FIELD_VALUE.test(value)) continue;
@@ -56,7 +56,3 @@ export function trailerFields(rawTrailers: readonly (Buffer | string)[]): RawFie
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 /** RFC 9110 §5.5. */
 const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
-
-function textOf(raw: Buffer | string | undefined): string {
-  return typeof raw === "string" ? raw : (raw?.toString("latin1") ?? "");
-}

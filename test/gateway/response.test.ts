@@ -241,6 +241,59 @@ test.each([
   ]);
 });
 
+describe("a space behind a value is no part of it (RFC 9110 §5.5)", () => {
+  const [length, value] = ["Content-Length: 10  ", "X-Sum: 1 2\t "];
+  const response = `HTTP/1.1 200 OK\r\nDate: now\r\n${length}\r\n${value}\r\n\r\n0123456789`;
+
+  test("to an HTTP/1.1 client, whose connection goes on", async () => {
+    await using backend = await startBackendWith(response);
+    await using sidecar = await startSidecar(backend.url);
+
+    const answer = await sendRaw(
+      sidecar.port,
+      `GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n${CLOSE}`,
+    );
+
+    expect(answer.match(/^(?:Content-Length|X-Sum): .*(?=\r\n)/gm)).toEqual(
+      Array(2).fill(["Content-Length: 10", "X-Sum: 1 2"]).flat(),
+    );
+    expect(statusesOf(answer)).toEqual([200, 200]);
+    expect(sidecar.failures).toEqual([]);
+  });
+
+  test("to an HTTP/2 client, for which it would make the response malformed (RFC 9113 §8.2.1)", async () => {
+    await using backend = await startBackendWith(response);
+    await using front = await startFront(backend.url);
+
+    expect(await framesOf(front.client)).toEqual([
+      ["head", END_HEADERS, [":status", "200", "date", "now", "content-length", "10", "x-sum", "1 2"]],
+      ["data", "0123456789"],
+      "end",
+    ]);
+    expect(front.failures).toEqual([]);
+  });
+
+  test("in trailers", async () => {
+    await using backend = await startBackendWith(
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1 2 \t\r\n\r\n",
+    );
+    await using front = await startFront(backend.url);
+
+    expect(await framesOf(front.client)).toContainEqual(["trailers", ["x-sum", "1 2"]]);
+  });
+
+  test("and makes none whole that was cut", async () => {
+    await using backend = await startRawBackend((socket) =>
+      socket.end(response.replace("X-Sum", "Connection: close\r\nX-Sum").slice(0, -1)),
+    );
+    await using front = await startFront(backend.url);
+
+    // INTERNAL_ERROR
+    expect((await framesOf(front.client)).at(-1)).toBe("reset 2");
+    expect(front.failures).toHaveLength(1);
+  });
+});
+
 test("a repeated Content-Type goes on as it came", async () => {
   await using backend = await startBackendWith(
     "HTTP/1.1 200 OK\r\nDate: now\r\nContent-Type: text/html\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok",
