@@ -34,9 +34,9 @@ export function framingProblemOf({
   return undefined;
 }
 
-/** Whether a Transfer-Encoding is chunked and nothing else. */
+/** Whether a Transfer-Encoding is chunked and nothing else: as strictly as llhttp, which takes all else for another coding. */
 export function isChunkedAlone(transferEncoding: string | string[]): boolean {
-  return String(transferEncoding).trim().toLowerCase() === "chunked";
+  return /^chunked *$/i.test(String(transferEncoding));
 }
 
 /** Whether a part of the request's body is still to come: a connection that is not read to there cannot be used again. */

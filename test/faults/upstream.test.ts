@@ -84,9 +84,11 @@ test.each([
   ],
   ["a coding beside chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"],
   ["a coding that is not chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx"],
+  ["a tab behind chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n"],
+  ["a no-break space before chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: \xa0chunked\r\n\r\n0\r\n\r\n"],
   ["an unasked 100", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"],
 ])("a backend that answers %s is answered for with 502", async (_, bytes) => {
-  await using backend = await startRawBackend((socket) => socket.write(bytes));
+  await using backend = await startRawBackend((socket) => socket.write(bytes, "latin1"));
   await using sidecar = await startSidecar(backend.url);
 
   const response = await fetch(sidecar.url);
