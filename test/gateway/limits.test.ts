@@ -86,6 +86,17 @@ test("more field lines than limits.headerCount are answered 431, and as many are
   expect(problemIn(await send(5))).toMatchObject({ statuses: [200] });
 });
 
+test("limits.headerCount can be raised above what Node.js collects by itself, and no line is lost", async () => {
+  await using backend = await startRawBackend();
+  await using sidecar = await startSidecar(backend.url, { yaml: "limits: {headerCount: 3000}" });
+
+  const lines = `Host: a\r\n${"A: 1\r\n".repeat(2500)}X-Last: 1\r\n`;
+  await sendRaw(sidecar.port, `GET / HTTP/1.1\r\n${lines}${CLOSE}`);
+
+  expect(backend.received().match(/^A: 1\r$/gm)).toHaveLength(2500);
+  expect(backend.received()).toContain("\r\nX-Last: 1\r\n");
+});
+
 describe("limits.bodyBytes", () => {
   const yaml = "limits: {bodyBytes: 10}";
   const TOO_LARGE = {

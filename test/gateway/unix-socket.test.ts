@@ -133,6 +133,29 @@ test("the file of a process that lives is not replaced", async () => {
   expect(await get(path)).toBe("unix");
 });
 
+test("nor is that of one that lives and takes no connection for now", async () => {
+  const path = socketPath();
+  const listen = "require('node:net').createServer().listen({ path: process.argv[1], backlog: 1 })";
+  const other = spawn(process.execPath, ["-e", listen, path]);
+  onTestFinished(() => void other.kill("SIGKILL"));
+  await vi.waitFor(() => connectTo(path), { timeout: 10_000 });
+  other.kill("SIGSTOP");
+  // Its queue is full when one more is told to try again.
+  await expect(Promise.all(Array.from({ length: 8 }, () => connectTo(path)))).rejects.toThrow("EAGAIN");
+
+  await expect(createUnixListener(path).listen()).rejects.toMatchObject({ code: "ERR_LISTEN" });
+  expect(existsSync(path)).toBe(true);
+});
+
+/** Opens a connection that is there until the test ends. */
+async function connectTo(path: string): Promise<void> {
+  const socket = connect(path);
+  // When the other end is killed.
+  socket.on("error", () => {});
+  onTestFinished(() => void socket.destroy());
+  await once(socket, "connect");
+}
+
 test.each<[string, (path: string) => void]>([
   ["a file", (path) => writeFileSync(path, "keep me")],
   ["a folder", (path) => mkdirSync(path)],
