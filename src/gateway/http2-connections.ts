@@ -49,6 +49,8 @@ export class Http2Connections {
       streamResetBurst: streams * 10,
       streamResetRate: streams,
       maxSessionInvalidFrames: 100,
+      // A field goes on as often as the backend has sent it. In trailers its repetition would be an error that nobody hears.
+      strictSingleValueFields: false,
     });
     this.#server.on("stream", (stream) => {
       const state = stream.session && this.#sessions.get(stream.session as ServerHttp2Session);

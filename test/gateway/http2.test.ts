@@ -161,6 +161,30 @@ describe("a response", () => {
       expect(headers).not.toHaveProperty(name);
   });
 
+  test("may repeat any field, in front of its content and behind it", async () => {
+    const etags = 'ETag: "a"\r\nETag: "b"\r\n';
+    await using backend = await startRawBackend((socket) =>
+      socket.write(
+        `HTTP/1.1 103 Early Hints\r\n${etags}\r\n` +
+          `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n${etags}\r\n2\r\nok\r\n0\r\n${etags}\r\n`,
+      ),
+    );
+    await using sidecar = await START(backend.url);
+    using client = await connectHttp2(sidecar.url);
+    const stream = client.session.request({ te: "trailers" });
+    const trailers = once(stream, "trailers");
+    const [, , head] = await once(stream, "response");
+    let body = "";
+    for await (const piece of stream) body += piece;
+    const [, , raw] = await trailers;
+    const values = (fields: string[]) => fields.filter((_, index) => fields[index - 1] === "etag");
+    expect({ body, head: values(head), trailers: values(raw) }).toEqual({
+      body: "ok",
+      head: ['"a"', '"b"'],
+      trailers: ['"a"', '"b"'],
+    });
+  });
+
   test("that is cut by the backend does not look whole", async () => {
     await using backend = await startRawBackend((socket) =>
       socket.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", () => socket.destroy()),
