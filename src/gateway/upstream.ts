@@ -101,7 +101,10 @@ export async function openUpstream(
       setImmediate(() => {
         if (exchange.isAbandoned) return exchange.drop();
         transport.release(exchange);
-        transport.dispatch(exchange.request, exchange);
+        if (transport.hasRoom()) return transport.dispatch(exchange.request, exchange);
+        // A backend that refuses streams has no room for it now: as for a new one, another request has to end first.
+        exchange.isWaiting = true;
+        waiting.add(exchange);
       });
     },
     settled(exchange) {

@@ -9,6 +9,7 @@ import {
 } from "node:http2";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Server } from "node:net";
+import { setImmediate } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import { startBackend } from "../support/backend.ts";
@@ -244,6 +245,31 @@ describe("a stream that the backend refuses (RFC 9113 §8.7)", () => {
     expect(statusesOf(await sendRaw(sidecar.port, request))).toEqual([502]);
     expect(streams).toBe(expected);
   });
+});
+
+test("streams that are refused are tried again on no more connections than upstream.connections", async () => {
+  let open = 0;
+  await using backend = await startHttp2Backend(
+    async (stream) => {
+      open += 1;
+      stream.once("close", () => {
+        open -= 1;
+      });
+      if (open > 1) return stream.close(constants.NGHTTP2_REFUSED_STREAM);
+      await setImmediate();
+      stream.respond({ ":status": 200 });
+      stream.end();
+    },
+    { settings: { maxConcurrentStreams: 1 } },
+  );
+  await using sidecar = await startWith(backend.url, { connections: 1 });
+
+  const statuses = await Promise.all(
+    Array.from({ length: 10 }, async () => (await fetch(sidecar.url)).status),
+  );
+
+  expect(new Set(statuses)).toEqual(new Set([200]));
+  expect(backend.sessions).toHaveLength(1);
 });
 
 test("a backend that says GOAWAY loses no request: those under way end, and others go on a new connection", async () => {
