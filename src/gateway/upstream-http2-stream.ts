@@ -31,6 +31,8 @@ export class Http2Exchange implements HeadController {
   #stream: ClientHttp2Stream | undefined;
   /** Resets the stream with CANCEL. Its method `close` would end the request's body first, as if it were whole. */
   readonly #giveUp = new AbortController();
+  /** Runs while it is the backend's turn. */
+  #late: NodeJS.Timeout | undefined;
   #trailers: RawFields = [];
   #isAnswered = false;
   #isSettled = false;
@@ -89,15 +91,8 @@ export class Http2Exchange implements HeadController {
       this.#fail(this.#errorOf(stream));
       onEnd();
     });
-    // From the end of the request: a client may send its own for as long as it likes.
-    stream.on("finish", () => {
-      if (!this.#isAnswered) stream.setTimeout(this.#headersMilliseconds);
-    });
-    stream.on("timeout", () => {
-      this.#onTimeout();
-      this.abort(new errors.HeadersTimeoutError());
-    });
-    if (body !== null) this.#send(body, stream);
+    if (body === null) this.#expectProgress();
+    else this.#send(body, stream);
   }
 
   abort(reason: Error): void {
@@ -122,10 +117,27 @@ export class Http2Exchange implements HeadController {
     // The client went away in the middle of its request.
     body.on("error", (error) => this.abort(error));
     body.pipe(stream);
+    // A client may send its own for as long as it likes: it is the backend's turn where enough waits for it, and at the end.
+    body.on("pause", () => this.#expectProgress());
+    stream.on("drain", () => clearTimeout(this.#late));
+    body.on("end", () => this.#expectProgress());
+    stream.on("finish", () => this.#expectProgress());
+  }
+
+  /** The backend has to answer in time, or to take more of the body; until its answer has begun. */
+  #expectProgress(): void {
+    clearTimeout(this.#late);
+    if (this.#isAnswered || this.#isSettled) return;
+    // Not the stream's own timer, for which whatever is sent on any stream of the connection is progress.
+    this.#late = setTimeout(() => {
+      this.#onTimeout();
+      this.abort(new errors.HeadersTimeoutError());
+    }, this.#headersMilliseconds);
   }
 
   #onInterim(statusCode: number, raw: RawFields): void {
     if (this.#isSettled) return;
+    this.#late?.refresh();
     this.rawHeaders = withoutPseudoFields(raw);
     this.#handler.onResponseStarted();
     this.#tell(() => this.#handler.onResponseStart?.(this, statusCode, {}));
@@ -134,7 +146,7 @@ export class Http2Exchange implements HeadController {
   #onHead(headers: IncomingHttpHeaders & IncomingHttpStatusHeader, flags: number, raw: RawFields): void {
     const stream = this.#stream as ClientHttp2Stream;
     if (this.#isSettled) return;
-    stream.setTimeout(0);
+    clearTimeout(this.#late);
     this.#isAnswered = true;
     this.rawHeaders = withoutPseudoFields(raw);
     this.isHeadAlone = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
@@ -170,6 +182,7 @@ export class Http2Exchange implements HeadController {
   #fail(error: Error): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
+    clearTimeout(this.#late);
     this.#handler.onResponseError?.(this, error);
   }
 

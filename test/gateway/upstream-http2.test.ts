@@ -9,7 +9,7 @@ import {
 } from "node:http2";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Server } from "node:net";
-import { setImmediate } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import { startBackend } from "../support/backend.ts";
@@ -363,6 +363,41 @@ test("an HTTP/2 backend that does not answer in time is answered for with 504, a
   expect((await fetch(sidecar.url)).status).toBe(200);
 
   expect(backend.sessions).toHaveLength(2);
+});
+
+test.each([
+  ["a body that came whole", "Content-Length: 1000", "x".repeat(1000)],
+  ["a part of a larger one", "Content-Length: 1000000", "x".repeat(100_000)],
+])("an HTTP/2 backend that takes nothing of %s is answered for with 504", async (_, length, bytes) => {
+  await using backend = await startHttp2Backend(
+    (stream, headers) => {
+      if (headers[":method"] === "GET") stream.respond({ ":status": 204 }, { endStream: true });
+    },
+    { settings: { initialWindowSize: 0 } },
+  );
+  await using sidecar = await startWith(backend.url, { timeouts: { headers: "1s" } });
+  // By now it is known how little the backend takes.
+  expect((await fetch(sidecar.url)).status).toBe(204);
+
+  const answer = await sendRaw(
+    sidecar.port,
+    `POST / HTTP/1.1\r\nHost: a\r\n${length}\r\nConnection: close\r\n\r\n${bytes}`,
+  );
+
+  expect(statusesOf(answer)).toEqual([504]);
+});
+
+test("a client may send its body for longer than timeouts.headers of the upstream", async () => {
+  await using backend = await startHttp2Backend((stream) => {
+    stream.resume().on("end", () => stream.respond({ ":status": 204 }, { endStream: true }));
+  });
+  await using sidecar = await startWith(backend.url, { timeouts: { headers: "1s" } });
+  const client = httpRequest(sidecar.url, { method: "POST", headers: { "transfer-encoding": "chunked" } });
+  client.write("x".repeat(100_000));
+  await sleep(1500);
+  client.end();
+
+  expect((await once(client, "response"))[0].statusCode).toBe(204);
 });
 
 test("an HTTP/2 backend never takes half an upload for the whole", async () => {
