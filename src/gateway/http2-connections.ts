@@ -139,6 +139,8 @@ export class Http2Connections {
     const now = performance.now();
     const { headersSeconds, requestSeconds, keepAliveSeconds } = this.#settings.timeouts;
     for (const [session, state] of this.#sessions) {
+      // Also one that was turned away.
+      if (session.closed) state.endingSince ??= now;
       const { streams, hasHadRequest, idleSince, uploads, endingSince, socket } = state;
       // A client that does not take the end of its connection has had time enough.
       if (

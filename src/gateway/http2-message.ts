@@ -24,3 +24,8 @@ export function endStream(clientResponse: Http2ServerResponse): void {
   else stream.once("wantTrailers", () => setImmediate(close));
   clientResponse.end();
 }
+
+/** Ends a connection: no further stream is taken, and those under way go on (RFC 9113 §6.8). */
+export function endSession({ stream }: Http2ServerResponse): void {
+  stream.session?.close();
+}

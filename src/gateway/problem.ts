@@ -2,6 +2,7 @@ import { STATUS_CODES } from "node:http";
 import { type RequestErrorCode, statusByCode } from "../errors.ts";
 import type { ClientResponse } from "./client-message.ts";
 import { announceEnd, beginResponse, endResponse, isGone, writePiece } from "./client-response.ts";
+import { endSession, isHttp2Response } from "./http2-message.ts";
 import { hasUnreadBody } from "./message-body.ts";
 
 /** Why a request was not forwarded, or its response not relayed. */
@@ -55,6 +56,7 @@ export function answerProblem(
   });
   writePiece(clientResponse, body);
   endResponse(clientResponse);
+  if (problem.isOfConnection && isHttp2Response(clientResponse)) endSession(clientResponse);
 }
 
 /** The bytes of a problem for a connection on which no request could be read; it closes the connection. */

@@ -3,6 +3,7 @@ import { connect, type Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { startBackend } from "../support/backend.ts";
 import { connectHttp2 } from "../support/http2-client.ts";
+import { FrameClient, OPENING, requestFrame } from "../support/http2-frames.ts";
 import { exchange, sendRaw, statusesOf } from "../support/raw-client.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
@@ -102,6 +103,48 @@ test("many streams are one connection, and above the limit streams are answered 
   const [orders, jwks] = await Promise.all([beyond.request(), beyond.request({ ":path": JWKS })]);
   expect([orders.status, jwks.status]).toEqual([503, 200]);
   expect(orders.headers["retry-after"]).toBe("1");
+});
+
+test("above it a connection of HTTP/2 ends behind its streams, so that its client comes back with one that is served", async () => {
+  await using backend = await startBackend();
+  await using sidecar = await startSidecar(backend.url, {
+    yaml: 'limits: {connections: 1}\nlisten: {address: "127.0.0.1:0", http2: true}\n',
+  });
+  const within = await connectHttp2(sidecar.url);
+  using beyond = await connectHttp2(sidecar.url);
+  const closed = once(beyond.session, "close");
+  expect((await beyond.request()).status).toBe(503);
+  await closed;
+
+  const left = once(within.session, "close");
+  within[Symbol.dispose]();
+  await left;
+  await expect
+    .poll(async () => {
+      using next = await connectHttp2(sidecar.url);
+      return (await next.request()).status;
+    })
+    .toBe(200);
+});
+
+test("one that is turned away like that makes room, also where its client does not close it", async () => {
+  await using backend = await startBackend();
+  await using sidecar = await startSidecar(backend.url, {
+    yaml: 'limits: {connections: 1}\nlisten: {address: "127.0.0.1:0", http2: true}\n',
+  });
+  using _within = await connectHttp2(sidecar.url);
+  const socket = connect({ port: sidecar.port, host: "127.0.0.1", allowHalfOpen: true });
+  onTestFinished(() => void socket.destroy());
+  await once(socket, "connect");
+  const beyond = new FrameClient(socket);
+  beyond.send(OPENING, requestFrame(1));
+  expect(await beyond.outcomeOf(1)).toMatchObject({ status: 503 });
+
+  await expect
+    .poll(async () => statusesOf(await sendRaw(sidecar.port, get(JWKS, "Connection: close\r\n"))), {
+      timeout: 5000,
+    })
+    .toEqual([200]);
 });
 
 test("requests that are sent ahead end their connection above limits.streams", async () => {
