@@ -1,4 +1,10 @@
-import { constants, createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
+import {
+  constants,
+  createServer,
+  type Http2Server,
+  type Http2Stream,
+  type ServerHttp2Session,
+} from "node:http2";
 import type { Socket } from "node:net";
 import type { ClientRequest, ClientResponse } from "./client-message.ts";
 import { LINGER_MILLISECONDS } from "./client-response.ts";
@@ -12,7 +18,7 @@ import { NO_TUNNEL, REQUEST_LATE } from "./request-problems.ts";
 /** What is under way on one connection. */
 interface SessionState {
   readonly socket: Socket;
-  streams: number;
+  readonly streams: Map<Http2Stream, Remainder>;
   /** When the last stream ended; before the first one, when the connection began. In milliseconds. */
   idleSince: number;
   hasHadRequest: boolean;
@@ -20,6 +26,14 @@ interface SessionState {
   readonly uploads: Map<ClientResponse, number>;
   /** When the client was told that no further stream is taken. */
   endingSince: number | undefined;
+}
+
+/** What waits of a response that has been written to its end. */
+interface Remainder {
+  /** In bytes; 0 while it is being written. */
+  bytes: number;
+  /** Since when it is that much. In milliseconds. */
+  since: number;
 }
 
 /** How often it is looked for what takes too long. */
@@ -55,10 +69,10 @@ export class Http2Connections {
     this.#server.on("stream", (stream) => {
       const state = stream.session && this.#sessions.get(stream.session as ServerHttp2Session);
       if (!state) return;
-      state.streams++;
+      state.streams.set(stream, { bytes: 0, since: 0 });
       state.hasHadRequest = true;
       stream.once("close", () => {
-        state.streams--;
+        state.streams.delete(stream);
         state.idleSince = performance.now();
       });
     });
@@ -93,19 +107,19 @@ export class Http2Connections {
 
   /** Whether a stream is under way on any connection. */
   get isBusy(): boolean {
-    for (const { streams } of this.#sessions.values()) if (streams > 0) return true;
+    for (const { streams } of this.#sessions.values()) if (streams.size > 0) return true;
     return false;
   }
 
   /** Ends the connections on which nothing is under way. */
   endIdle(): void {
-    for (const [session, state] of this.#sessions) if (state.streams === 0) end(session, state);
+    for (const [session, state] of this.#sessions) if (state.streams.size === 0) end(session, state);
   }
 
   #begin(session: ServerHttp2Session, socket: Socket): void {
     const state: SessionState = {
       socket,
-      streams: 0,
+      streams: new Map(),
       idleSince: performance.now(),
       hasHadRequest: false,
       uploads: new Map(),
@@ -137,7 +151,7 @@ export class Http2Connections {
 
   #endWhatIsLate(): void {
     const now = performance.now();
-    const { headersSeconds, requestSeconds, keepAliveSeconds } = this.#settings.timeouts;
+    const { headersSeconds, requestSeconds, sendSeconds, keepAliveSeconds } = this.#settings.timeouts;
     for (const [session, state] of this.#sessions) {
       // Also one that was turned away.
       if (session.closed) state.endingSince ??= now;
@@ -145,14 +159,16 @@ export class Http2Connections {
       // A client that does not take the end of its connection has had time enough.
       if (
         endingSince !== undefined &&
-        streams === 0 &&
+        streams.size === 0 &&
         now - Math.max(endingSince, idleSince) > LINGER_MILLISECONDS
       )
         socket.destroy();
       const idleSeconds = hasHadRequest ? keepAliveSeconds : headersSeconds;
-      if (streams === 0 && now - idleSince > idleSeconds * 1000) end(session, state);
+      if (streams.size === 0 && now - idleSince > idleSeconds * 1000) end(session, state);
       for (const [clientResponse, since] of uploads)
         if (now - since > requestSeconds * 1000) endLate(clientResponse);
+      for (const [stream, remainder] of streams)
+        if (isStuck(stream, remainder, now, sendSeconds)) stream.close(constants.NGHTTP2_CANCEL);
     }
   }
 }
@@ -163,6 +179,24 @@ const PSEUDO_FIELDS = 4;
 function end(session: ServerHttp2Session, state: SessionState): void {
   state.endingSince ??= performance.now();
   session.close();
+}
+
+/**
+ * Whether a client has taken nothing for too long of a response that is ready. While one is being written, whoever writes
+ * it sees to that; but a client that opens no window for an answer of Countersign's own must not keep its connection.
+ */
+function isStuck(
+  { writableEnded, writableLength }: Http2Stream,
+  remainder: Remainder,
+  now: number,
+  sendSeconds: number,
+): boolean {
+  const bytes = writableEnded ? writableLength : 0;
+  if (bytes !== remainder.bytes) {
+    remainder.bytes = bytes;
+    remainder.since = now;
+  }
+  return bytes > 0 && now - remainder.since > sendSeconds * 1000;
 }
 
 function endLate(clientResponse: ClientResponse): void {

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { connect } from "node:net";
 import { memoryUsage } from "node:process";
 import { describe, expect, test } from "vitest";
 import { startBackend } from "../support/backend.ts";
@@ -10,6 +11,7 @@ import {
   FrameClient,
   fieldBlock,
   frame,
+  PREFACE,
   requestFields,
   requestFrame,
 } from "../support/http2-frames.ts";
@@ -337,6 +339,9 @@ describe("floods", () => {
   });
 });
 
+/** SETTINGS_HEADER_TABLE_SIZE and SETTINGS_INITIAL_WINDOW_SIZE, both 0 (RFC 9113 §6.5.2). */
+const NO_WINDOW = frame(FRAME.settings, 0, 0, Buffer.from([0, 1, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0]));
+
 describe("slow clients", () => {
   test("one that opens a connection and asks for nothing is let go after timeouts.headers", async () => {
     await using sidecar = await startSidecar("http://127.0.0.1:9", {
@@ -361,6 +366,23 @@ describe("slow clients", () => {
     client.send(frame(FRAME.headers, END_STREAM, 3, fieldBlock(requestFields())));
     await client.closed;
     expect(Date.now() - begun).toBeLessThan(5000);
+  });
+
+  test.each([
+    ["an answer of Countersign's own", "/nowhere"],
+    ["the issuer's documents", "/__issuer/.well-known/jwks.json"],
+    ["a response", "/orders"],
+  ])("one that takes no byte of %s is let go after timeouts.send", async (_, path) => {
+    await using backend = await startBackend();
+    await using sidecar = await startSidecar(backend.url, {
+      yaml: `${LISTEN_HTTP2}timeouts: {send: 1s, keepAlive: 1s}\npolicies: [{name: orders, match: {path: /orders}}]\n`,
+    });
+    const socket = connect(sidecar.port, "127.0.0.1");
+    await once(socket, "connect");
+    using client = new FrameClient(socket);
+    client.send(Buffer.from(PREFACE), NO_WINDOW, requestFrame(1, requestFields([], { path })));
+    expect((await client.outcomeOf(1)).reset).toBeGreaterThan(0);
+    await client.closed;
   });
 
   test("a body that does not end is answered 408 after timeouts.request, and the other streams go on", async () => {
