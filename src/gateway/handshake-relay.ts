@@ -14,6 +14,8 @@ export interface HandshakeTimeouts {
   readonly headersSeconds: number;
   /** Between two pieces of an answer that is no switch of protocols. */
   readonly bodySeconds: number;
+  /** For the client to take a piece of such an answer. */
+  readonly sendSeconds: number;
 }
 
 /** What a relay needs beside the handshake. */
@@ -69,11 +71,7 @@ export class HandshakeRelay {
   #expect(seconds: number, cause: Error): void {
     clearTimeout(this.#deadline);
     if (this.#isSettled) return;
-    this.#deadline = setTimeout(() => {
-      // A response that waits for its client is not late.
-      if (this.#handshake.clientResponse.writableNeedDrain) this.#deadline?.refresh();
-      else this.#fail(cause);
-    }, seconds * 1000);
+    this.#deadline = setTimeout(() => this.#fail(cause), seconds * 1000);
   }
 
   #settle(): void {
@@ -105,9 +103,21 @@ export class HandshakeRelay {
       response.statusCode as number,
       clientResponseFields(response.statusCode as number, response.rawHeaders),
     );
-    this.#expect(this.#options.timeouts.bodySeconds, new errors.BodyTimeoutError());
+    const { bodySeconds, sendSeconds } = this.#options.timeouts;
+    const expectMore = () => this.#expect(bodySeconds, new errors.BodyTimeoutError());
+    // A response that waits for its client is not late; but the client may be.
+    const expectClient = () => {
+      clearTimeout(this.#deadline);
+      this.#deadline = setTimeout(() => clientResponse.destroy(), sendSeconds * 1000);
+    };
+    expectMore();
     response.on("data", () => this.#deadline?.refresh());
-    response.on("end", () => this.#settle());
+    response.on("pause", expectClient);
+    clientResponse.on("drain", expectMore);
+    response.on("end", () => {
+      this.#settle();
+      expectClient();
+    });
     response.on("error", (error) => this.#fail(error));
     response.pipe(clientResponse);
   }

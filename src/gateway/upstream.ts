@@ -87,7 +87,10 @@ export async function openUpstream(
   const watch = new StallWatch();
   const waiting = new Set<Exchange>();
   const transport = createTransport(options, tls, admit);
-  const tunnels = createWebSocketTunnels(options, connectorOf(options, tls, false));
+  const tunnels = createWebSocketTunnels(
+    { origin: options.origin, timeouts: { ...timeouts, sendSeconds } },
+    connectorOf(options, tls, false),
+  );
   const healthCheck = options.healthCheck && createHealthCheckOf(options, tls, { now, onEvent });
 
   const owner: ExchangeOwner = {

@@ -170,6 +170,23 @@ describe("an answer that opens no WebSocket,", () => {
     await vi.waitFor(() => expect(sidecar.failures).toMatchObject([{ code }]));
   });
 
+  test("is cut off, and the backend with it, where its client takes nothing of it for timeouts.send", async () => {
+    const body = Buffer.alloc(60_000_000);
+    await using backend = await startRawBackend((socket) => {
+      socket.write(`HTTP/1.1 403 Forbidden\r\nContent-Length: ${body.length}\r\n\r\n`);
+      socket.write(body);
+    });
+    await using sidecar = await startSidecar(backend.url, { yaml: "timeouts: {send: 1s}\n" });
+    const client = clientOf(sidecar.port);
+    client.write(HANDSHAKE);
+    await vi.waitFor(() => expect(backend.sockets).toHaveLength(1));
+    const [atBackend] = backend.sockets as [Socket];
+    await new Promise((resolve) => atBackend.once("close", resolve));
+
+    expect(sidecar.failures).toEqual([]);
+    client.destroy();
+  });
+
   test("is not late because its client reads slowly", async () => {
     const body = "x".repeat(20_000_000);
     await using backend = await startRawBackend(
