@@ -83,6 +83,8 @@ export class Http2Connections {
   take(socket: Socket): void {
     // Node.js takes it for an error of its own.
     if (socket.destroyed) return;
+    // HTTP/1 knows clients that end their side and still read. Here it is how a client that has gone away is noticed.
+    socket.allowHalfOpen = false;
     // Told at once, and of nothing else.
     this.#server.once("session", (session) => this.#begin(session, socket));
     this.#server.emit("connection", socket);

@@ -3,10 +3,21 @@ import { connect, type Socket } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { startBackend } from "../support/backend.ts";
 import { type RunningCommand, startCommand, temporaryFolder } from "../support/command-line.ts";
+import { LISTEN_HTTP2 } from "../support/http2-client.ts";
+import {
+  END_HEADERS,
+  FRAME,
+  FrameClient,
+  frame,
+  OPENING,
+  requestFields,
+  requestFrame,
+} from "../support/http2-frames.ts";
 import { requireProgram } from "../support/programs.ts";
 import { type RawBackend, startRawBackend } from "../support/raw-backend.ts";
 import { openSockets, PROC } from "../support/resource-limits.ts";
 import { startSidecar } from "../support/sidecar.ts";
+import { startTlsSidecar } from "../support/tls-sidecar.ts";
 
 const HOST = "Host: a\r\n";
 const CLIENTS = 20;
@@ -125,3 +136,38 @@ test.each([
     expect(sidecar.failures).toEqual([]);
   },
 );
+
+describe("over HTTP/2 it is the same", () => {
+  test.each([
+    ["with a FIN", (client: Socket) => client.destroy()],
+    ["with a reset", (client: Socket) => client.resetAndDestroy()],
+  ])("without TLS, %s", async (_, leave) => {
+    await using backend = await startEndlessBackend();
+    await using sidecar = await startSidecar(backend.url, { yaml: LISTEN_HTTP2 });
+    using client = await FrameClient.open(sidecar.port);
+    await expectGivenUp(client, backend, () => leave(client.socket));
+    expect(sidecar.failures).toEqual([]);
+  });
+
+  test("with TLS", async () => {
+    await using backend = await startEndlessBackend();
+    await using sidecar = await startTlsSidecar(backend.url);
+    const socket = await sidecar.connect({ ALPNProtocols: ["h2"] });
+    using client = new FrameClient(socket);
+    client.send(OPENING);
+    await expectGivenUp(client, backend, () => socket.destroy());
+  });
+
+  /** A request that is not answered, one whose response has begun, and one whose body goes on. */
+  async function expectGivenUp(client: FrameClient, backend: RawBackend, leave: () => void): Promise<void> {
+    client.send(
+      requestFrame(1, requestFields([], { path: "/silent" })),
+      requestFrame(3, requestFields([], { path: "/begun" })),
+      requestFrame(5, requestFields([], { path: "/silent", method: "POST" }), END_HEADERS),
+      frame(FRAME.data, 0, 5, Buffer.from("half")),
+    );
+    await vi.waitFor(() => expect(requestsAt(backend)).toBe(3), 5000);
+    leave();
+    await vi.waitFor(() => expect(backend.sockets.filter(({ closed }) => !closed)).toEqual([]), 1000);
+  }
+});
