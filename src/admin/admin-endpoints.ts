@@ -1,9 +1,9 @@
 import { isIP } from "node:net";
-import type { ClientRequest, ClientResponse } from "../gateway/client-message.ts";
+import type { ClientRequest, ClientResponse } from "../gateway/client/client-message.ts";
+import { receivedFieldsOf } from "../gateway/client/received-fields.ts";
 import { hostOf, parseHost } from "../gateway/host.ts";
 import type { Limits } from "../gateway/limits.ts";
 import { answerProblem, type RequestProblem } from "../gateway/problem.ts";
-import { receivedFieldsOf } from "../gateway/received-fields.ts";
 import { formProblemOf } from "../gateway/request-form.ts";
 import type { Issuer } from "../issuer/issuer.ts";
 import { answerIdentityToken } from "./identity-token.ts";

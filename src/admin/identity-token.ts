@@ -1,6 +1,6 @@
 import { CountersignError, statusByCode } from "../errors.ts";
-import type { ClientRequest, ClientResponse } from "../gateway/client-message.ts";
-import { beginResponse, isGone, writePiece } from "../gateway/client-response.ts";
+import type { ClientRequest, ClientResponse } from "../gateway/client/client-message.ts";
+import { beginResponse, isGone, writePiece } from "../gateway/client/client-response.ts";
 import { canonicalFieldName } from "../gateway/fields.ts";
 import { answerProblem, type RequestProblem } from "../gateway/problem.ts";
 import type { Issuer } from "../issuer/issuer.ts";

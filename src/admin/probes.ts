@@ -1,5 +1,5 @@
-import type { ClientResponse } from "../gateway/client-message.ts";
-import { beginResponse, writePiece } from "../gateway/client-response.ts";
+import type { ClientResponse } from "../gateway/client/client-message.ts";
+import { beginResponse, writePiece } from "../gateway/client/client-response.ts";
 import type { ReadinessSource } from "./readiness.ts";
 
 /** Answers `/livez`: whoever can answer lives, whether or not it is ready. */

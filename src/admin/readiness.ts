@@ -1,4 +1,4 @@
-import type { OriginHealth } from "../gateway/health-check.ts";
+import type { OriginHealth } from "../gateway/upstream/health-check.ts";
 import type { IssuerKeys } from "../issuer/keys/key-set.ts";
 import type { KeyNeed } from "../issuer/keys/ring.ts";
 

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage } from "node:http";
 import { createRemoteJWKSet, jwtVerify } from "jose";
 import { reasonOf } from "../errors.ts";
-import type { TcpAddress } from "../gateway/listen-options.ts";
+import type { TcpAddress } from "../gateway/listen/listen-options.ts";
 
 /** A field in which the demo backend looks for a token. */
 export interface TokenField {

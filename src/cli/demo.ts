@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { CountersignError, reasonOf } from "../errors.ts";
-import type { TcpAddress } from "../gateway/listen-options.ts";
+import type { TcpAddress } from "../gateway/listen/listen-options.ts";
 import {
   type ConfigurationFlags,
   checkFlags,

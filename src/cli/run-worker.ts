@@ -1,6 +1,6 @@
 import cluster from "node:cluster";
 import { parseConfig } from "../config/parse.ts";
-import { adoptPassedSockets } from "../gateway/inherited-socket.ts";
+import { adoptPassedSockets } from "../gateway/listen/inherited-socket.ts";
 import type { Sidecar } from "../sidecar.ts";
 import { printFailure } from "./failure.ts";
 import { describeRunning, startSidecar } from "./running.ts";

@@ -1,5 +1,5 @@
 import type { ConfigurationSource } from "../config/parse.ts";
-import type { PassedSocket } from "../gateway/inherited-socket.ts";
+import type { PassedSocket } from "../gateway/listen/inherited-socket.ts";
 import type { StopOrder } from "./supervisor.ts";
 
 /** What a worker tells the process that started it. */

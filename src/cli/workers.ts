@@ -1,7 +1,7 @@
 import cluster from "node:cluster";
 import { fileURLToPath } from "node:url";
 import type { ParsedConfig } from "../config/parse.ts";
-import { passedSockets } from "../gateway/inherited-socket.ts";
+import { passedSockets } from "../gateway/listen/inherited-socket.ts";
 import { closeOnSignal, describeStop, notReadySecondsOf } from "./stop-signals.ts";
 import { createSupervisor, type Worker, type WorkerEvents } from "./supervisor.ts";
 import type { WorkerMessage, WorkerOrder } from "./worker-messages.ts";

@@ -1,7 +1,7 @@
 /** Values of `sidecar.yaml` that say where something is: sockets, and URLs. */
 
 import { isIP } from "node:net";
-import type { ListenAddress } from "../gateway/listen-options.ts";
+import type { ListenAddress } from "../gateway/listen/listen-options.ts";
 import { type Reading, text } from "./values.ts";
 
 const LISTEN_EXPECTED =

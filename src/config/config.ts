@@ -1,7 +1,7 @@
 import type { ClientTimeouts, Limits } from "../gateway/limits.ts";
-import type { ListenOptions } from "../gateway/listen-options.ts";
+import type { ListenOptions } from "../gateway/listen/listen-options.ts";
 import type { Ambiguity } from "../gateway/target.ts";
-import type { UpstreamOptions } from "../gateway/upstream-options.ts";
+import type { UpstreamOptions } from "../gateway/upstream/upstream-options.ts";
 import type { SigningAlgorithm } from "../issuer/algorithms.ts";
 import type { Identity } from "../issuer/issuer.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";

@@ -1,5 +1,5 @@
 import { canonicalFieldName } from "../gateway/fields.ts";
-import { formatAddress } from "../gateway/listen-options.ts";
+import { formatAddress } from "../gateway/listen/listen-options.ts";
 import { clientCertificateProblem } from "./authenticators/client-certificate.ts";
 import { ANONYMOUS } from "./authenticators/sections.ts";
 import type { Config } from "./config.ts";

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { z } from "zod";
-import type { ListenAddress, ListenOptions } from "../gateway/listen-options.ts";
-import { CLIENT_CERTIFICATE_MODES } from "../gateway/tls-files.ts";
+import type { ListenAddress, ListenOptions } from "../gateway/listen/listen-options.ts";
+import { CLIENT_CERTIFICATE_MODES } from "../gateway/listen/tls-files.ts";
 import { DEFAULT_SOCKET_MODE, listenAddress, socketMode } from "./addresses.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
 import { flag, nonEmptyString, word } from "./values.ts";

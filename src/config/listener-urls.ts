@@ -1,4 +1,4 @@
-import { formatAddress, type ListenAddress, type ListenOptions } from "../gateway/listen-options.ts";
+import { formatAddress, type ListenAddress, type ListenOptions } from "../gateway/listen/listen-options.ts";
 import type { Config } from "./config.ts";
 import { isWildcard } from "./wildcard.ts";
 

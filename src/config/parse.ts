@@ -1,5 +1,5 @@
 import { dirname, resolve } from "node:path";
-import type { ListenOptions } from "../gateway/listen-options.ts";
+import type { ListenOptions } from "../gateway/listen/listen-options.ts";
 import { ANONYMOUS, authenticatorOptionsOf } from "./authenticators/sections.ts";
 import { clientTimeoutsOf, limitsOf } from "./client-sections.ts";
 import type { Config, PolicyConfig } from "./config.ts";

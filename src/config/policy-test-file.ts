@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import { z } from "zod";
 import { type RequestErrorCode, statusByCode } from "../errors.ts";
-import { formatUpstream } from "../gateway/upstream-options.ts";
+import { formatUpstream } from "../gateway/upstream/upstream-options.ts";
 import { UNIX_PEER } from "../policy/caller-request.ts";
 import { upstreamUrl } from "./addresses.ts";
 import { ANONYMOUS } from "./authenticators/sections.ts";

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { z } from "zod";
-import type { UpstreamOptions } from "../gateway/upstream-options.ts";
+import type { UpstreamOptions } from "../gateway/upstream/upstream-options.ts";
 import { upstreamUrl } from "./addresses.ts";
 import { originFormPath } from "./http-values.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, section } from "./section.ts";

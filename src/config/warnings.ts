@@ -1,5 +1,5 @@
 import { canonicalFieldName } from "../gateway/fields.ts";
-import type { ListenAddress } from "../gateway/listen-options.ts";
+import type { ListenAddress } from "../gateway/listen/listen-options.ts";
 import { pendingSecondsOf, retiringSecondsOf } from "../issuer/keys/ring.ts";
 import { parseRange } from "../policy/authenticators/address-ranges.ts";
 import type { AuthenticatorOptions } from "../policy/authenticators/options.ts";

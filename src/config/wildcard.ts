@@ -1,4 +1,4 @@
-import type { ListenAddress } from "../gateway/listen-options.ts";
+import type { ListenAddress } from "../gateway/listen/listen-options.ts";
 
 /** Whether an address is every address of the machine: no host, or any spelling of `0.0.0.0` or `::`. */
 export function isWildcard(address: ListenAddress): boolean {

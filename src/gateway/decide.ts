@@ -27,7 +27,7 @@ import {
   readForwarding,
   shownAddress,
   type TrustedProxies,
-} from "./forwarding.ts";
+} from "./forwarded-client.ts";
 import { hostOf, parseHost } from "./host.ts";
 import { countForward, maxForwardsOf } from "./max-forwards.ts";
 import { moduleInputOf } from "./module-input.ts";
@@ -36,7 +36,7 @@ import { RequestContext } from "./request-facts.ts";
 import { tokenFieldValue, tokenFor } from "./request-token.ts";
 import { asksAboutServer } from "./server-options.ts";
 import { type Ambiguity, parseTarget } from "./target.ts";
-import type { Upstream } from "./upstream.ts";
+import type { Upstream } from "./upstream/upstream.ts";
 
 /** A request as it was received, without its body. */
 export interface ReceivedRequest {

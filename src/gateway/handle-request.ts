@@ -1,19 +1,19 @@
 import { reasonOf } from "../errors.ts";
-import type { ClientRequest, ClientResponse } from "./client-message.ts";
-import { isGone, sendContinue } from "./client-response.ts";
-import type { ConnectionLimit } from "./connection-limit.ts";
+import type { ClientRequest, ClientResponse } from "./client/client-message.ts";
+import { isGone, sendContinue } from "./client/client-response.ts";
+import { hasBody } from "./client/message-body.ts";
+import { connectionSchemeOf, peerOf } from "./client/peer.ts";
+import { receivedFieldsOf } from "./client/received-fields.ts";
 import type { Decider, Decision, Passage } from "./decide.ts";
 import type { IssuerEndpoints } from "./issuer-endpoints.ts";
 import type { Limits } from "./limits.ts";
-import { hasBody } from "./message-body.ts";
-import { connectionSchemeOf, peerOf } from "./peer.ts";
+import type { ConnectionLimit } from "./listen/connection-limit.ts";
 import { answerProblem, type RequestProblem } from "./problem.ts";
-import { receivedFieldsOf } from "./received-fields.ts";
 import { formProblemOf } from "./request-form.ts";
 import { requestIdOf } from "./request-id.ts";
 import { answerOptions } from "./server-options.ts";
-import type { UpstreamFailure } from "./upstream-failure.ts";
-import type { WebSocketHandshake } from "./websocket-handshake.ts";
+import type { UpstreamFailure } from "./upstream/upstream-failure.ts";
+import type { WebSocketHandshake } from "./websocket/websocket-handshake.ts";
 
 /** What a request meets on its way. */
 export interface RequestPathOptions {

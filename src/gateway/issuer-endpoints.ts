@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import type { Issuer, JwkSet } from "../issuer/issuer.ts";
-import type { ClientRequest, ClientResponse } from "./client-message.ts";
-import { announceEnd, beginResponse, endResponse, writePiece } from "./client-response.ts";
-import { hasUnreadBody } from "./message-body.ts";
+import type { ClientRequest, ClientResponse } from "./client/client-message.ts";
+import { announceEnd, beginResponse, endResponse, writePiece } from "./client/client-response.ts";
+import { hasUnreadBody } from "./client/message-body.ts";
 import { answerProblem } from "./problem.ts";
 
 /** Answers requests for the issuer's own documents. */

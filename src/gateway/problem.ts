@@ -1,9 +1,9 @@
 import { STATUS_CODES } from "node:http";
 import { type RequestErrorCode, statusByCode } from "../errors.ts";
-import type { ClientResponse } from "./client-message.ts";
-import { announceEnd, beginResponse, endResponse, isGone, writePiece } from "./client-response.ts";
-import { endSession, isHttp2Response } from "./http2-message.ts";
-import { hasUnreadBody } from "./message-body.ts";
+import type { ClientResponse } from "./client/client-message.ts";
+import { announceEnd, beginResponse, endResponse, isGone, writePiece } from "./client/client-response.ts";
+import { endSession, isHttp2Response } from "./client/http2-message.ts";
+import { hasUnreadBody } from "./client/message-body.ts";
 
 /** Why a request was not forwarded, or its response not relayed. */
 export interface RequestProblem {

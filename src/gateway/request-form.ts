@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
-import { isHttp2Request } from "./http2-message.ts";
+import { isHttp2Request } from "./client/http2-message.ts";
+import { framingProblemOf } from "./client/message-body.ts";
 import type { Limits } from "./limits.ts";
-import { framingProblemOf } from "./message-body.ts";
 import type { RequestProblem } from "./problem.ts";
 
 /** What is wrong with the very form of a request that Node.js has let through; `undefined` where nothing is. */

@@ -1,6 +1,6 @@
-import type { ClientResponse } from "./client-message.ts";
-import { announceEnd, beginResponse, endResponse } from "./client-response.ts";
-import { hasUnreadBody } from "./message-body.ts";
+import type { ClientResponse } from "./client/client-message.ts";
+import { announceEnd, beginResponse, endResponse } from "./client/client-response.ts";
+import { hasUnreadBody } from "./client/message-body.ts";
 
 /** What passes here, for `Allow` (RFC 9110 §10.2.1); a backend may know fewer methods, or more. */
 export const ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

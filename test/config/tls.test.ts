@@ -2,7 +2,7 @@ import { chmodSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { clientCertificateProblem } from "../../src/config/authenticators/client-certificate.ts";
-import { readTlsFiles, type TlsOptions } from "../../src/gateway/tls-files.ts";
+import { readTlsFiles, type TlsOptions } from "../../src/gateway/listen/tls-files.ts";
 import { createSidecar, parseConfig } from "../../src/index.ts";
 import { createCa, issueForServer, writeTlsFiles } from "../support/certificates.ts";
 import { runCommand, temporaryFolder } from "../support/command-line.ts";

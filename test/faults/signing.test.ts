@@ -1,8 +1,8 @@
 import { connect } from "node:net";
 import { describe, expect, test } from "vitest";
-import { ConnectionLimit } from "../../src/gateway/connection-limit.ts";
 import { createRequestHandlers } from "../../src/gateway/handle-request.ts";
 import { createIssuerEndpoints } from "../../src/gateway/issuer-endpoints.ts";
+import { ConnectionLimit } from "../../src/gateway/listen/connection-limit.ts";
 import type { Tokens } from "../../src/issuer/tokens.ts";
 import { deciderOf, openRoutes } from "../../src/open-routes.ts";
 import { startBackend } from "../support/backend.ts";

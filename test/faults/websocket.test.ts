@@ -6,7 +6,7 @@ import type { ConnectionOptions } from "node:tls";
 import { describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import { answerProblem } from "../../src/gateway/problem.ts";
-import { openUpstream } from "../../src/gateway/upstream.ts";
+import { openUpstream } from "../../src/gateway/upstream/upstream.ts";
 import { startBackend } from "../support/backend.ts";
 import { temporaryFolder } from "../support/command-line.ts";
 import { createTestListener, portOf } from "../support/listener.ts";

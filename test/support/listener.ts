@@ -1,6 +1,6 @@
 import type { Limits } from "../../src/gateway/limits.ts";
-import type { ListenAddress, ListenOptions } from "../../src/gateway/listen-options.ts";
-import { createListener, type Listener } from "../../src/gateway/listener.ts";
+import type { ListenAddress, ListenOptions } from "../../src/gateway/listen/listen-options.ts";
+import { createListener, type Listener } from "../../src/gateway/listen/listener.ts";
 
 const LIMITS: Limits = {
   headerBytes: 16 * 1024,

@@ -1,5 +1,5 @@
-import { openUpstream, type Upstream, type UpstreamEvent } from "../../src/gateway/upstream.ts";
-import type { UpstreamOptions } from "../../src/gateway/upstream-options.ts";
+import { openUpstream, type Upstream, type UpstreamEvent } from "../../src/gateway/upstream/upstream.ts";
+import type { UpstreamOptions } from "../../src/gateway/upstream/upstream-options.ts";
 
 /** What a test says of an upstream; the rest is as by default. */
 export interface TestUpstreamOptions extends Partial<Omit<UpstreamOptions, "tls" | "timeouts">> {

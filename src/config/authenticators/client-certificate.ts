@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { ListenOptions } from "../../gateway/listen-options.ts";
+import type { ListenOptions } from "../../gateway/listen/listen-options.ts";
 import { CERTIFICATE_NAMES, type ClientCertificateOptions } from "../../policy/authenticators/options.ts";
 import { section } from "../section.ts";
 import { word } from "../values.ts";
