@@ -7,6 +7,7 @@ export type ErrorCode =
   | "ERR_AUTHENTICATOR"
   | "ERR_MODULE"
   | "ERR_LISTEN"
+  | "ERR_NOT_RUNNING"
   | "ERR_UPSTREAM_FILE"
   | "ERR_USAGE"
   | "ERR_DEMO"

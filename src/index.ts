@@ -27,6 +27,7 @@ export {
   type CloseOptions,
   createSidecar,
   type ListenerEvent,
+  type ReloadOutcome,
   type RunningSidecar,
   type Sidecar,
   type SidecarOptions,

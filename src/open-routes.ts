@@ -9,9 +9,11 @@ import { openUpstream, type Upstream } from "./gateway/upstream/upstream.ts";
 import type { Issuer } from "./issuer/issuer.ts";
 import type { Tokens } from "./issuer/tokens.ts";
 import { addressRangesOf } from "./policy/authenticators/address-ranges.ts";
-import type { Authenticator } from "./policy/authenticators/authenticator.ts";
-import { openAuthenticators } from "./policy/authenticators/open.ts";
+import type { Authenticator, AuthenticatorEvent } from "./policy/authenticators/authenticator.ts";
+import { openAuthenticator } from "./policy/authenticators/open.ts";
+import type { AuthenticatorOptions } from "./policy/authenticators/options.ts";
 import { openModule, type PolicyModule } from "./policy/module.ts";
+import { SharedResources } from "./shared-resources.ts";
 import type { WatchedFileEvent } from "./watched-files.ts";
 
 /** Something that happened to what policies read again and again. */
@@ -27,6 +29,8 @@ export interface OpenRoutesOptions {
   readonly onEvent: (event: PolicyEvent) => void;
   /** Puts something around each authenticator, for whoever has to know what it answers. */
   readonly around?: (authenticator: Authenticator) => Authenticator;
+  /** What is open already, for configurations that follow each other. Default: nothing. */
+  readonly resources?: SharedResources;
 }
 
 /** Everything that the policies of a configuration use, opened. */
@@ -36,7 +40,7 @@ export interface OpenedRoutes {
   startHealthChecks(): void;
   /** How the backends are that are asked. */
   upstreamHealth(): readonly OriginHealth[];
-  /** Stops watching files, and ends every connection to an upstream. */
+  /** Stops watching files, and ends every connection to an upstream, unless another configuration uses it. */
   close(): Promise<void>;
 }
 
@@ -48,66 +52,91 @@ export interface OpenedRoutes {
  * @throws {ModuleError} ERR_MODULE when the module of a policy cannot be loaded
  * @throws {UpstreamFileError} ERR_UPSTREAM_FILE when a file of an upstream cannot be used
  */
-export async function openRoutes(
-  config: Config,
-  { now, onEvent, around = (authenticator) => authenticator }: OpenRoutesOptions,
-): Promise<OpenedRoutes> {
-  const opened = await openAuthenticators(config.authenticators, {
+export async function openRoutes(config: Config, options: OpenRoutesOptions): Promise<OpenedRoutes> {
+  const {
     now,
-    readApiKeys,
-    onEvent: ({ authenticator, kind, message }) =>
-      onEvent({ key: `authenticators.${authenticator}`, kind, message }),
-  });
-  const authenticators = new Map([...opened].map(([name, authenticator]) => [name, around(authenticator)]));
-  const modules: PolicyModule[] = [];
-  const upstreams = new Map<string, Upstream>();
-  const close = async () => {
-    for (const authenticator of authenticators.values()) authenticator.close();
-    for (const module of modules) module.close();
-    await Promise.all([...upstreams.values()].map((upstream) => upstream.destroy()));
-  };
+    onEvent,
+    around = (authenticator) => authenticator,
+    resources = new SharedResources(),
+  } = options;
+  const inUse = new Set<string>();
+  const upstreams = new Set<Upstream>();
 
-  async function routeOf(policy: PolicyConfig): Promise<Route> {
-    const module =
-      policy.module &&
-      (await openModule(policy.module, (event) =>
-        onEvent({ key: `policies.${policy.name}.module`, ...event }),
-      ));
-    if (module) modules.push(module);
-    return {
-      policy,
-      authenticators: policy.authenticate.map((name) => authenticators.get(name) as Authenticator),
-      module,
-      upstream: await upstreamFor(policy),
-      preserveHost: policy.upstream.preserveHost,
+  /** Opens what is described, once for all policies of this configuration. */
+  async function use<T>(
+    description: readonly unknown[],
+    open: () => Promise<T>,
+    close: (resource: T) => void | Promise<void>,
+  ): Promise<T> {
+    const identity = JSON.stringify(description);
+    const resource = await resources.acquire(identity, open, close);
+    if (inUse.has(identity)) await resources.release(identity);
+    inUse.add(identity);
+    return resource;
+  }
+
+  function authenticatorOf(name: string, authenticator: AuthenticatorOptions): Promise<Authenticator> {
+    const surroundings = {
+      now,
+      readApiKeys,
+      onEvent: ({ kind, message }: AuthenticatorEvent) =>
+        onEvent({ key: `authenticators.${name}`, kind, message }),
     };
+    return use(
+      ["authenticator", name, authenticator],
+      async () => openAuthenticator(name, authenticator, surroundings),
+      (opened) => opened.close(),
+    );
+  }
+
+  function moduleOf({ name, module }: PolicyConfig): Promise<PolicyModule> | undefined {
+    if (!module) return undefined;
+    const key = `policies.${name}.module`;
+    return use(
+      [key, module],
+      () => openModule(module, (event) => onEvent({ key, ...event })),
+      (opened) => opened.close(),
+    );
   }
 
   /** Policies with the same upstream share its connections. */
-  async function upstreamFor({ name, upstream: options }: PolicyConfig): Promise<Upstream> {
-    const identity = JSON.stringify(options);
-    const known = upstreams.get(identity);
-    if (known) return known;
-    const key = identity === JSON.stringify(config.upstream) ? "upstream" : `policies.${name}.upstream`;
-    const upstream = await openUpstream(options, {
-      now,
-      sendSeconds: config.timeouts.sendSeconds,
-      onEvent: (event) => onEvent({ key, ...event }),
-    });
-    upstreams.set(identity, upstream);
-    return upstream;
+  async function upstreamOf({ name, upstream }: PolicyConfig): Promise<Upstream> {
+    const { sendSeconds } = config.timeouts;
+    const isAtTop = JSON.stringify(upstream) === JSON.stringify(config.upstream);
+    const key = isAtTop ? "upstream" : `policies.${name}.upstream`;
+    const opened = await use(
+      ["upstream", upstream, sendSeconds],
+      () => openUpstream(upstream, { now, sendSeconds, onEvent: (event) => onEvent({ key, ...event }) }),
+      (open) => open.destroy(),
+    );
+    upstreams.add(opened);
+    return opened;
+  }
+
+  async function close(): Promise<void> {
+    await Promise.all([...inUse].map((identity) => resources.release(identity)));
   }
 
   try {
+    const authenticators = new Map<string, Authenticator>();
+    for (const [name, authenticator] of Object.entries(config.authenticators))
+      authenticators.set(name, around(await authenticatorOf(name, authenticator)));
     const routes: Route[] = [];
-    for (const policy of config.policies) routes.push(await routeOf(policy));
+    for (const policy of config.policies)
+      routes.push({
+        policy,
+        authenticators: policy.authenticate.map((name) => authenticators.get(name) as Authenticator),
+        module: await moduleOf(policy),
+        upstream: await upstreamOf(policy),
+        preserveHost: policy.upstream.preserveHost,
+      });
     return {
       routes,
       startHealthChecks() {
-        for (const upstream of upstreams.values()) upstream.startHealthCheck();
+        for (const upstream of upstreams) upstream.startHealthCheck();
       },
       upstreamHealth: () =>
-        [...upstreams.values()].flatMap((upstream) => {
+        [...upstreams].flatMap((upstream) => {
           const health = upstream.health();
           return health ? [{ origin: upstream.name, ...health }] : [];
         }),

@@ -1,20 +1,33 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createAdminHandler } from "./admin/admin-endpoints.ts";
-import { keysReadiness, type ReadinessSource, readinessOf, upstreamReadiness } from "./admin/readiness.ts";
+import {
+  configurationReadiness,
+  keysReadiness,
+  type ReadinessSource,
+  readinessOf,
+  upstreamReadiness,
+} from "./admin/readiness.ts";
 import type { Config } from "./config/config.ts";
 import { keyNeedsOf } from "./config/key-needs.ts";
 import { issuerUrlOf, listenerUrlOf, reachableAuthority } from "./config/listener-urls.ts";
-import { shielded } from "./errors.ts";
-import { createRequestHandlers, type RequestFailure } from "./gateway/handle-request.ts";
+import { adoptionOf } from "./config/restart.ts";
+import { CountersignError, reasonOf, shielded } from "./errors.ts";
+import {
+  createRequestHandlers,
+  type RequestFailure,
+  type RequestHandlers,
+} from "./gateway/handle-request.ts";
 import { createIssuerEndpoints } from "./gateway/issuer-endpoints.ts";
 import { ConnectionLimit } from "./gateway/listen/connection-limit.ts";
 import type { ListenAddress, ListenOptions } from "./gateway/listen/listen-options.ts";
 import { createListener } from "./gateway/listen/listener.ts";
 import { type Issuer, issuerOver } from "./issuer/issuer.ts";
-import type { IssuerKeys, KeyEvent } from "./issuer/keys/key-set.ts";
-import { openKeys } from "./issuer/keys/key-source.ts";
-import { createTokens } from "./issuer/tokens.ts";
+import type { AdaptableKeys, KeyEvent } from "./issuer/keys/key-set.ts";
+import { openKeys, rotationOf } from "./issuer/keys/key-source.ts";
+import { createTokens, type Tokens } from "./issuer/tokens.ts";
 import { deciderOf, type OpenedRoutes, openRoutes, type PolicyEvent } from "./open-routes.ts";
+import { JobQueue } from "./refresh.ts";
+import { SharedResources } from "./shared-resources.ts";
 import type { WatchedFileEvent } from "./watched-files.ts";
 
 /** What {@link createSidecar} takes beside its configuration. */
@@ -47,7 +60,16 @@ export interface RunningSidecar {
   readonly urls: readonly string[];
   /** The URL of the operators' listener; `undefined` where there is none. */
   readonly adminUrl: string | undefined;
+  /** As the configuration has it that is in use. */
   readonly issuer: Issuer;
+}
+
+/** What became of a configuration that took the place of another one. */
+export interface ReloadOutcome {
+  /** The one in use: the new one, but for what follows. */
+  readonly config: Config;
+  /** Its keys that have changed and have no effect before a restart, such as `listen`. */
+  readonly needsRestart: readonly string[];
 }
 
 /** The whole of Countersign in one object: a listener, an issuer and an upstream. */
@@ -61,6 +83,16 @@ export interface Sidecar {
    * @throws {TlsFileError} ERR_LISTEN when a file of `listen.tls` cannot be used
    */
   start(): Promise<RunningSidecar>;
+  /**
+   * Puts another configuration in the place of the one in use: whole, and between two requests. Those under way end with
+   * the one that they began with. What both have in common stays open, such as connections to the same upstream.
+   *
+   * @param load gives it. Where it throws, or where something of it cannot be opened, the one in use goes on, and `/readyz`
+   *   says why
+   * @throws {Error} what `load` throws
+   * @throws {CountersignError} what {@link Sidecar.start} throws; ERR_NOT_RUNNING when the sidecar does not run
+   */
+  reload(load: () => Config | Promise<Config>): Promise<ReloadOutcome>;
   /**
    * Accepts no more requests, lets those under way end (for at most `timeouts.drain`), and closes everything. Until then
    * the operators' listener says that the sidecar is not ready. What is called again waits for the first to end.
@@ -85,10 +117,19 @@ export interface CloseOptions {
 /** Nobody waits for the operators' listener for longer than a probe takes. */
 const ADMIN_DRAIN_MILLISECONDS = 1000;
 
+/** What requests are answered with, from one configuration. */
+interface Service {
+  readonly config: Config;
+  readonly opened: OpenedRoutes;
+  readonly issuer: Issuer;
+  readonly handlers: RequestHandlers;
+}
+
 /** Puts a sidecar together from a checked configuration. Nothing is opened before `start`. */
 export function createSidecar(config: Config, options: SidecarOptions = {}): Sidecar {
   const { now = Date.now, env = process.env } = options;
   const onFailure = shielded(options.onFailure ?? (() => {}));
+  const onPolicyEvent = shielded(options.onPolicyEvent ?? (() => {}));
   const reportKeyEvent = shielded(options.onKeyEvent ?? (() => {}));
   const onListenerEvent = shielded(options.onListenerEvent ?? (() => {}));
   const connectionLimit = new ConnectionLimit(config.limits.connections);
@@ -103,46 +144,99 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     createListener(config.admin, config, {
       onTlsEvent: (event) => onListenerEvent({ key: "admin.tls", ...event }),
     });
-  let keys: IssuerKeys | undefined;
+  const resources = new SharedResources();
+  const reloads = new JobQueue();
+  let keys: AdaptableKeys | undefined;
   let keyProblem: string | undefined;
-  let opened: OpenedRoutes | undefined;
+  let configurationProblem: string | undefined;
+  let service: Service | undefined;
+  /** Puts the parts of a configuration together, once the keys and the address are known. */
+  let serviceOf: ((next: Config, opened: OpenedRoutes) => Service) | undefined;
   let closing: Promise<void> | undefined;
   let isStopping = false;
 
-  function onEvent(event: KeyEvent): void {
+  function onKeyEvent(event: KeyEvent): void {
     if (event.kind === "problem") keyProblem = event.message;
     if (event.kind === "recovered") keyProblem = undefined;
     reportKeyEvent(event);
   }
 
+  const open = (next: Config) => openRoutes(next, { now, onEvent: onPolicyEvent, resources });
+
   async function start(): Promise<RunningSidecar> {
-    const needs = keyNeedsOf(config);
-    keys = await openKeys(config.issuer.keys, { needs, env, now, onEvent });
-    opened = await openRoutes(config, { now, onEvent: shielded(options.onPolicyEvent ?? (() => {})) });
+    keys = await openKeys(config.issuer.keys, { needs: keyNeedsOf(config), env, now, onEvent: onKeyEvent });
+    const opened = await open(config);
     // Which port it is, and so the issuer's default URL, is known only once it is open.
     const addresses = [];
     for (const listener of listeners) addresses.push(await listener.listen());
     const [first] = addresses as [ListenAddress];
-    const listenAuthority = reachableAuthority(first);
     const url = issuerUrlOf(config, first);
     const tokens = createTokens({ url, keys, now });
-    const issuer = issuerOver(url, keys, tokens, { ...config.issuer, identity: config.identity });
-    const issuerEndpoints = createIssuerEndpoints(issuer, config.issuer.basePath);
-    const decide = deciderOf(config, { routes: opened.routes, issuer, tokens, listenAuthority });
-    const { limits } = config;
-    const handlers = createRequestHandlers({ decide, issuerEndpoints, connectionLimit, limits, onFailure });
-    for (const listener of listeners) listener.serve(handlers);
-    opened.startHealthChecks();
-    const readiness = readinessOf([
-      lifecycle,
-      keysReadiness(keys, needs, () => keyProblem),
-      upstreamReadiness(opened.upstreamHealth),
-    ]);
-    const adminUrl = await startAdmin(issuer, readiness);
+    serviceOf = composer({ url, keys, tokens, listenAuthority: reachableAuthority(first) });
+    serve(serviceOf(config, opened));
+    const adminUrl = await startAdmin(keys);
     const urls = addresses.map((address, index) =>
       listenerUrlOf(config.listen[index] as ListenOptions, address),
     );
-    return { url: urls[0] as string, urls, adminUrl, issuer };
+    return {
+      url: urls[0] as string,
+      urls,
+      adminUrl,
+      get issuer() {
+        return (service as Service).issuer;
+      },
+    };
+  }
+
+  function composer({ url, keys, tokens, listenAuthority }: Foundation) {
+    return (next: Config, opened: OpenedRoutes): Service => {
+      const issuer = issuerOver(url, keys, tokens, { ...next.issuer, identity: next.identity });
+      const issuerEndpoints = createIssuerEndpoints(issuer, next.issuer.basePath);
+      const decide = deciderOf(next, { routes: opened.routes, issuer, tokens, listenAuthority });
+      const { limits } = next;
+      const handlers = createRequestHandlers({ decide, issuerEndpoints, connectionLimit, limits, onFailure });
+      return { config: next, opened, issuer, handlers };
+    };
+  }
+
+  /** Every request that comes from here on is answered with `next`. */
+  function serve(next: Service): void {
+    service = next;
+    for (const listener of listeners) listener.serve(next.handlers);
+    next.opened.startHealthChecks();
+  }
+
+  async function reload(load: () => Config | Promise<Config>): Promise<ReloadOutcome> {
+    try {
+      const loaded = await load();
+      const before = running();
+      const adoption = adoptionOf(loaded, before.config);
+      const opened = await open(adoption.config);
+      try {
+        await adopt(adoption.config, opened);
+      } catch (error) {
+        await opened.close();
+        throw error;
+      }
+      void before.handlers.idle().then(before.opened.close);
+      configurationProblem = undefined;
+      return adoption;
+    } catch (error) {
+      configurationProblem = reasonOf(error);
+      throw error;
+    }
+  }
+
+  async function adopt(next: Config, opened: OpenedRoutes): Promise<void> {
+    await keys?.adapt({ needs: keyNeedsOf(next), rotation: rotationOf(next.issuer.keys) });
+    running();
+    if (serviceOf) serve(serviceOf(next, opened));
+  }
+
+  /** @throws {CountersignError} ERR_NOT_RUNNING before the start, and after the end has begun */
+  function running(): Service {
+    if (service && !closing) return service;
+    throw new CountersignError("ERR_NOT_RUNNING", "the sidecar does not run");
   }
 
   /** Before it runs nobody can ask: the operators' listener is the last to open. */
@@ -152,12 +246,28 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     ];
   }
 
-  async function startAdmin(issuer: Issuer, readiness: ReadinessSource): Promise<string | undefined> {
+  async function startAdmin(keys: AdaptableKeys): Promise<string | undefined> {
     if (!config.admin || !adminListener) return undefined;
+    const current = () => service as Service;
+    const readiness = readinessOf([
+      lifecycle,
+      configurationReadiness(() => configurationProblem),
+      keysReadiness(
+        keys,
+        () => keyNeedsOf(current().config),
+        () => keyProblem,
+      ),
+      upstreamReadiness(() => current().opened.upstreamHealth()),
+    ]);
     const address = await adminListener.listen();
     const host = address.kind === "tcp" ? address.host : undefined;
     adminListener.serve({
-      request: createAdminHandler({ issuer, limits: config.limits, readiness, host }),
+      request: createAdminHandler({
+        issuer: () => current().issuer,
+        limits: config.limits,
+        readiness,
+        host,
+      }),
     });
     return listenerUrlOf(config.admin, address);
   }
@@ -166,13 +276,14 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     isStopping = !isReplaced;
     if (isReplaced) await adminListener?.close(ADMIN_DRAIN_MILLISECONDS);
     else if (adminListener) await sleep(notReadySeconds * 1000);
-    await end(config.timeouts.drainSeconds * 1000);
+    await end((service?.config ?? config).timeouts.drainSeconds * 1000);
   }
 
   async function end(drainMilliseconds: number): Promise<void> {
     await Promise.all(listeners.map((listener) => listener.close(drainMilliseconds)));
     await adminListener?.close(ADMIN_DRAIN_MILLISECONDS);
-    await opened?.close();
+    await reloads.idle();
+    await resources.close();
     await keys?.close();
   }
 
@@ -187,9 +298,18 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
         throw error;
       }
     },
+    reload: (load) => reloads.run(() => reload(load)),
     close(closeOptions = {}) {
       closing ??= stop(closeOptions);
       return closing;
     },
   };
+}
+
+/** What every configuration of a running sidecar is built on. */
+interface Foundation {
+  readonly url: string;
+  readonly keys: AdaptableKeys;
+  readonly tokens: Tokens;
+  readonly listenAuthority: string;
 }

@@ -17,10 +17,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   admin: ["gateway", "policy", "issuer", "errors.ts"],
   // It knows the option types of the layers that it fills.
   config: ["gateway", "policy", "issuer", "duration.ts", "errors.ts"],
+  "shared-resources.ts": [],
   "create-issuer.ts": ["config", "issuer", "errors.ts"],
-  "open-routes.ts": ["config", "gateway", "policy", "issuer", "watched-files.ts"],
+  "open-routes.ts": ["config", "gateway", "policy", "issuer", "shared-resources.ts", "watched-files.ts"],
   "sidecar.ts": [
     "open-routes.ts",
+    "shared-resources.ts",
+    "refresh.ts",
     "config",
     "admin",
     "gateway",

@@ -12,7 +12,8 @@ import type { ReadinessSource } from "./readiness.ts";
 
 /** What the operators' listener serves. */
 export interface AdminOptions {
-  readonly issuer: Issuer;
+  /** That of the configuration in use. */
+  readonly issuer: () => Issuer;
   readonly limits: Limits;
   /** What `/readyz` tells. */
   readonly readiness: ReadinessSource;
@@ -39,7 +40,7 @@ export function createAdminHandler({ issuer, limits, readiness, host }: AdminOpt
       {
         methods: ["GET"],
         answer(clientRequest, clientResponse, query) {
-          void answerIdentityToken(issuer, clientRequest, clientResponse, new URLSearchParams(query));
+          void answerIdentityToken(issuer(), clientRequest, clientResponse, new URLSearchParams(query));
         },
       },
     ],

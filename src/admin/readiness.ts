@@ -27,15 +27,24 @@ export function readinessOf(sources: readonly ReadinessSource[]): ReadinessSourc
  */
 export function keysReadiness(
   keys: Pick<IssuerKeys, "current">,
-  needs: readonly KeyNeed[],
+  needs: () => readonly KeyNeed[],
   problem: () => string | undefined,
 ): ReadinessSource {
   return () => {
     const current = keys.current();
-    const missing = needs.find(({ purpose, algorithm }) => !current.activeKey(purpose, algorithm));
+    const missing = needs().find(({ purpose, algorithm }) => !current.activeKey(purpose, algorithm));
     const reason = missing ? `there is no ${missing.algorithm} key that signs` : problem();
     return [{ name: "keys", isReady: !missing, reason }];
   };
+}
+
+/**
+ * What is wrong with the configuration that was to take the place of the one in use, which goes on.
+ *
+ * @param problem why it could not; `undefined` where it did not
+ */
+export function configurationReadiness(problem: () => string | undefined): ReadinessSource {
+  return () => [{ name: "configuration", isReady: true, reason: problem() }];
 }
 
 /** Whether every backend that is asked how it is was well the last time. One that has not answered yet is not known to be. */

@@ -38,15 +38,29 @@ export interface RequestHandlers {
   request(clientRequest: ClientRequest, clientResponse: ClientResponse): void;
   /** One for a WebSocket. */
   upgrade(handshake: WebSocketHandshake): void;
+  /** Resolves when nothing is under way: every response has ended, and every tunnel. */
+  idle(): Promise<void>;
 }
 
 /** Creates the functions that answer each request: it is decided about, then forwarded or refused. */
 export function createRequestHandlers(options: RequestPathOptions): RequestHandlers {
   const { decide, issuerEndpoints, connectionLimit, limits, onFailure } = options;
+  let underWay = 0;
+  let onIdle: (() => void) | undefined;
+  const ended = () => {
+    underWay--;
+    if (underWay === 0) onIdle?.();
+  };
 
   return {
     request: (clientRequest, clientResponse) => answer(clientRequest, clientResponse, undefined),
     upgrade: (handshake) => answer(handshake.clientRequest, handshake.clientResponse, handshake),
+    async idle() {
+      if (underWay === 0) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      onIdle = resolve;
+      await promise;
+    },
   };
 
   function answer(
@@ -54,6 +68,9 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
     clientResponse: ClientResponse,
     handshake: WebSocketHandshake | undefined,
   ) {
+    underWay++;
+    // A tunnel ends with its connection, long after the response.
+    (handshake ? clientRequest.socket : clientResponse).once("close", ended);
     const requestId = requestIdOf(clientRequest.headers["x-request-id"]);
     const refuse = (problem: RequestProblem) => answerProblem(clientResponse, problem, requestId);
     const fail = (problem: RequestProblem, cause: string) => {

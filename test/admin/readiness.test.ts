@@ -60,11 +60,14 @@ test("a backend that is asked how it is decides with the others whether requests
   );
 });
 
+/** What /readyz says where nothing is wrong, and no backend is asked. */
+const ALL_READY = { lifecycle: { ready: true }, configuration: { ready: true }, keys: { ready: true } };
+
 describe("a probe", () => {
   test.each([
     ["/livez", { status: "live" }],
-    ["/readyz", { status: "ready", checks: { lifecycle: { ready: true }, keys: { ready: true } } }],
-    ["/readyz?verbose=1", { status: "ready", checks: { lifecycle: { ready: true }, keys: { ready: true } } }],
+    ["/readyz", { status: "ready", checks: ALL_READY }],
+    ["/readyz?verbose=1", { status: "ready", checks: ALL_READY }],
   ])("%s is answered without identity, and kept by nobody", async (path, body) => {
     const response = await ask(path);
     expect(response.status).toBe(200);
@@ -115,7 +118,7 @@ describe("a probe", () => {
 describe("while the sidecar stops", () => {
   const STOPPING = {
     status: "not ready",
-    checks: { lifecycle: { ready: false, reason: "the sidecar is stopping" }, keys: { ready: true } },
+    checks: { ...ALL_READY, lifecycle: { ready: false, reason: "the sidecar is stopping" } },
   };
 
   test("/readyz says so at once, and requests are answered as usual for as long as is asked", async () => {
@@ -209,7 +212,11 @@ describe("the keys", () => {
   });
 
   test("of which none signs are not ready, whatever else is wrong", () => {
-    const check = keysReadiness({ current: () => keySetOf([], []) }, [NEED], () => "the disk is full");
+    const check = keysReadiness(
+      { current: () => keySetOf([], []) },
+      () => [NEED],
+      () => "the disk is full",
+    );
     expect(check()).toEqual([{ name: "keys", isReady: false, reason: "there is no EdDSA key that signs" }]);
   });
 });

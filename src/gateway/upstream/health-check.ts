@@ -89,7 +89,8 @@ export function createHealthCheck(
 
   return {
     start() {
-      interval ??= setInterval(check, intervalSeconds * 1000).unref();
+      if (interval) return;
+      interval = setInterval(check, intervalSeconds * 1000).unref();
       check();
     },
     health: () => health,

@@ -4,7 +4,7 @@ import { JobQueue, refreshOften, reportingProblems, watchFolders } from "../../r
 import { misfitOf, SIGNING_ALGORITHMS, type SigningAlgorithm } from "../algorithms.ts";
 import { KeyError } from "./key-error.ts";
 import { MOUNTED_FILE, readKeyFile } from "./key-file.ts";
-import { type IssuerKeys, type KeyEvent, type KeySet, keySetOf } from "./key-set.ts";
+import { type AdaptableKeys, type KeyEvent, type KeySet, keySetOf } from "./key-set.ts";
 import { type ParsedPrivateKey, parsePrivateKey } from "./private-key.ts";
 import { type KeyNeed, TICK_SECONDS } from "./ring.ts";
 import { createSigningKey, type SigningKey } from "./signing-key.ts";
@@ -36,15 +36,16 @@ export interface ExternalKeysOptions {
  *
  * @throws {KeyError} ERR_KEY when a key is missing, unsafe, or fits no algorithm
  */
-export async function openExternalKeys(options: ExternalKeysOptions): Promise<IssuerKeys> {
-  const { source, needs, env, onEvent } = options;
+export async function openExternalKeys(options: ExternalKeysOptions): Promise<AdaptableKeys> {
+  const { source, env, onEvent } = options;
+  let { needs } = options;
   let texts = await textsOf(source, env);
-  let { keys, set } = await keysIn(texts, options);
+  let { keys, set } = await keysIn(texts, { source, needs });
 
   async function readAgain(): Promise<void> {
     const newTexts = await textsOf(source, env);
     if (isDeepStrictEqual(newTexts, texts)) return;
-    const next = await keysIn(newTexts, options);
+    const next = await keysIn(newTexts, { source, needs });
     texts = newTexts;
     if (isDeepStrictEqual(next.set.published, set.published)) return;
     announce(keys, next.keys);
@@ -78,6 +79,14 @@ export async function openExternalKeys(options: ExternalKeysOptions): Promise<Is
     refresh,
     // Whoever rotates these keys sees to how long they stay.
     keepFor: async () => {},
+    async adapt(next) {
+      await queue.run(async () => {
+        const adapted = await keysIn(texts, { source, needs: next.needs });
+        needs = next.needs;
+        announce(keys, adapted.keys);
+        ({ keys, set } = adapted);
+      });
+    },
     async close() {
       refreshing?.close();
       await queue.idle();
@@ -125,7 +134,10 @@ interface KeyText {
   readonly text: string;
 }
 
-async function keysIn(texts: readonly KeyText[], { source, needs }: ReadOptions): Promise<ExternalKeys> {
+async function keysIn(
+  texts: readonly KeyText[],
+  { source, needs }: Omit<ReadOptions, "env">,
+): Promise<ExternalKeys> {
   const keys: SigningKey[] = [];
   for (const { name, text } of texts) {
     const parsed = parsePrivateKey(text, name, source.passphrase);

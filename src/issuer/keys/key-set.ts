@@ -1,6 +1,6 @@
 import type { SourceHealth } from "../../refresh.ts";
 import type { SigningAlgorithm } from "../algorithms.ts";
-import type { KeyPurpose } from "./ring.ts";
+import type { KeyNeed, KeyPurpose, Rotation } from "./ring.ts";
 import type { PublicJwk, SigningKey } from "./signing-key.ts";
 
 /** A key that signs now. */
@@ -32,6 +32,17 @@ export interface IssuerKeys {
   refresh(): Promise<void>;
   /** Stops watching. */
   close(): Promise<void>;
+}
+
+/** Keys for needs that may change. */
+export interface AdaptableKeys extends IssuerKeys {
+  /**
+   * Sees to it that there are keys for other needs, and that they are rotated in another way. What is under way keeps its
+   * times.
+   *
+   * @throws {KeyError} ERR_KEY when a key is lacking and cannot be made; then everything stays as it is
+   */
+  adapt(next: { readonly needs: readonly KeyNeed[]; readonly rotation: Rotation }): Promise<void>;
 }
 
 /** What became of a key, or what is wrong with the keys. */

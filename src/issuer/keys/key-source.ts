@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { createDirectoryStore } from "./directory-store.ts";
 import {
   type Environment,
@@ -5,7 +6,7 @@ import {
   openExternalKeys,
   readExternalKeys,
 } from "./external-keys.ts";
-import type { IssuerKeys, KeyEvent, KeySet } from "./key-set.ts";
+import type { AdaptableKeys, KeyEvent, KeySet } from "./key-set.ts";
 import { keysAt, openManagedKeys } from "./managed-keys.ts";
 import type { KeyNeed, Rotation } from "./ring.ts";
 import { createMemoryStore, type KeyStore } from "./store.ts";
@@ -45,10 +46,23 @@ const NEVER: Rotation = { everySeconds: undefined, overlapSeconds: 0 };
  *
  * @throws {KeyError} ERR_KEY when a key is missing, unsafe, or fits no algorithm
  */
-export async function openKeys(source: KeySource, options: OpenKeysOptions): Promise<IssuerKeys> {
+export async function openKeys(source: KeySource, options: OpenKeysOptions): Promise<AdaptableKeys> {
   if (source.kind === "files" || source.kind === "env") return openExternalKeys({ source, ...options });
-  const rotation = source.kind === "directory" ? source.rotation : NEVER;
-  return openManagedKeys({ store: storeOf(source), rotation, ...options });
+  return openManagedKeys({ store: storeOf(source), rotation: rotationOf(source), ...options });
+}
+
+/** How the keys of a source are rotated. */
+export function rotationOf(source: KeySource): Rotation {
+  return source.kind === "directory" ? source.rotation : NEVER;
+}
+
+/** Whether keys come from the same place, however they are rotated. */
+export function isSameSource(a: KeySource, b: KeySource): boolean {
+  return isDeepStrictEqual(withoutRotation(a), withoutRotation(b));
+}
+
+function withoutRotation(source: KeySource): KeySource {
+  return source.kind === "directory" ? { ...source, rotation: NEVER } : source;
 }
 
 /** The store of a ring that Countersign manages. */

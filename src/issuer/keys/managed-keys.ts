@@ -1,7 +1,7 @@
 import { JobQueue, refreshOften, reportingProblems } from "../../refresh.ts";
 import type { SigningAlgorithm } from "../algorithms.ts";
 import { KeyError } from "./key-error.ts";
-import { type ActiveKey, type IssuerKeys, type KeyEvent, type KeySet, keySetOf } from "./key-set.ts";
+import { type ActiveKey, type AdaptableKeys, type KeyEvent, type KeySet, keySetOf } from "./key-set.ts";
 import { generatePrivateKey } from "./private-key.ts";
 import {
   isRotationDue,
@@ -46,8 +46,9 @@ export interface ManagedKeysOptions {
  *
  * @throws {KeyError} ERR_KEY when the ring cannot be read, or lacks a key and cannot be written
  */
-export async function openManagedKeys(options: ManagedKeysOptions): Promise<IssuerKeys> {
-  const { rotation, needs, now, onEvent } = options;
+export async function openManagedKeys(options: ManagedKeysOptions): Promise<AdaptableKeys> {
+  const { now, onEvent } = options;
+  let { rotation, needs } = options;
   const store = neverBackwards(options.store);
   let { ring } = await changeRing(store, (stored) => prepared(stored, needs, now()));
   let view = viewOf(ring, needs, now());
@@ -111,6 +112,15 @@ export async function openManagedKeys(options: ManagedKeysOptions): Promise<Issu
         const saved = await changeRing(store, (stored) => withLifetimes(stored, [need], now()));
         adopt(saved.ring);
       });
+    },
+    async adapt(next) {
+      await queue.run(async () => {
+        const saved = await changeRing(store, (stored) => prepared(stored, next.needs, now()));
+        ({ needs, rotation } = next);
+        ring = saved.ring;
+        view = viewOf(ring, needs, now());
+      });
+      announce();
     },
     async close() {
       refreshing.close();

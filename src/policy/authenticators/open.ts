@@ -7,8 +7,8 @@ import { openJwt } from "./jwt.ts";
 import type { AuthenticatorOptions } from "./options.ts";
 import { createTrustedHeader } from "./trusted-header.ts";
 
-/** What {@link openAuthenticators} needs beside the options. */
-export interface OpenAuthenticatorsOptions extends Surroundings {
+/** What {@link openAuthenticator} needs beside the options. */
+export interface OpenAuthenticatorOptions extends Surroundings {
   readonly readApiKeys: ApiKeysReader;
 }
 
@@ -24,36 +24,28 @@ export class AuthenticatorError extends CountersignError {
 }
 
 /**
- * Opens every authenticator of a configuration; the files that they name are read and watched.
+ * Opens an authenticator; the files that it names are read and watched.
  *
- * @returns the authenticators by name
+ * @param name its key under `authenticators`
  * @throws {AuthenticatorError} ERR_AUTHENTICATOR when a file cannot be read or used
  * @throws {CountersignError} what `readApiKeys` throws
  */
-export async function openAuthenticators(
-  byName: Readonly<Record<string, AuthenticatorOptions>>,
-  options: OpenAuthenticatorsOptions,
-): Promise<ReadonlyMap<string, Authenticator>> {
-  const opened = new Map<string, Authenticator>();
+export async function openAuthenticator(
+  name: string,
+  options: AuthenticatorOptions,
+  surroundings: OpenAuthenticatorOptions,
+): Promise<Authenticator> {
   try {
-    for (const [name, one] of Object.entries(byName))
-      opened.set(
-        name,
-        await open(name, one, options).catch((error: unknown) => {
-          throw error instanceof CountersignError ? error : new AuthenticatorError(name, error);
-        }),
-      );
+    return await open(name, options, surroundings);
   } catch (error) {
-    for (const authenticator of opened.values()) authenticator.close();
-    throw error;
+    throw error instanceof CountersignError ? error : new AuthenticatorError(name, error);
   }
-  return opened;
 }
 
 async function open(
   name: string,
   options: AuthenticatorOptions,
-  surroundings: OpenAuthenticatorsOptions,
+  surroundings: OpenAuthenticatorOptions,
 ): Promise<Authenticator> {
   switch (options.type) {
     case "apiKey":
