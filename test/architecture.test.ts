@@ -42,7 +42,17 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "issuer",
     "errors.ts",
   ],
-  cli: ["sidecar.ts", "open-routes.ts", "config", "gateway", "policy", "issuer", "duration.ts", "errors.ts"],
+  cli: [
+    "sidecar.ts",
+    "open-routes.ts",
+    "config",
+    "gateway",
+    "policy",
+    "issuer",
+    "refresh.ts",
+    "duration.ts",
+    "errors.ts",
+  ],
 };
 
 const files = readdirSync(SOURCE, { recursive: true, encoding: "utf8" }).filter((file) =>

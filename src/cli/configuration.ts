@@ -103,7 +103,8 @@ function nothingHere(remedy: string): UsageError {
   return new UsageError(`there is no ./${DEFAULT_FILE} here: ${remedy}`);
 }
 
-function fileOf({ config }: ConfigurationFlags): string | undefined {
+/** The file that the flags mean; `undefined` where there is none. */
+export function fileOf({ config }: Pick<ConfigurationFlags, "config">): string | undefined {
   if (config !== undefined) return config;
   return process.env.COUNTERSIGN_CONFIG || (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined);
 }

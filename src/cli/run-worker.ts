@@ -1,10 +1,13 @@
 import cluster from "node:cluster";
-import { parseConfig } from "../config/parse.ts";
+import type { Config } from "../config/config.ts";
+import { type ConfigurationSource, parseConfig } from "../config/parse.ts";
+import { adoptionOf } from "../config/restart.ts";
+import { reasonOf } from "../errors.ts";
 import { adoptPassedSockets } from "../gateway/listen/inherited-socket.ts";
 import type { Sidecar } from "../sidecar.ts";
 import { printFailure } from "./failure.ts";
-import { describeRunning, startSidecar } from "./running.ts";
-import type { WorkerMessage, WorkerOrder } from "./worker-messages.ts";
+import { describeRunning, reloadSidecar, startSidecar } from "./running.ts";
+import type { ReloadOrder, WorkerMessage, WorkerOrder, WorkerReloadOutcome } from "./worker-messages.ts";
 
 /** Runs the sidecar of one worker, as the process that started it orders. */
 export function runWorker(): void {
@@ -15,6 +18,9 @@ export function runWorker(): void {
     if (order.kind === "start") {
       starting = start(order);
       await starting;
+    } else if (order.kind === "reload") {
+      const sidecar = await starting;
+      if (sidecar) tell({ kind: "reloaded", ...(await reload(sidecar, order)) });
     } else if (order.kind === "stop") {
       await (await starting)?.close(order);
       tell({ kind: "closed" });
@@ -33,6 +39,7 @@ export function runWorker(): void {
 
   // A terminal sends it to every process, and it is for the first to say what becomes of the others.
   process.on("SIGINT", () => {});
+  process.on("SIGHUP", () => {});
   process.once("SIGTERM", () => {
     tell({ kind: "leaving" });
     process.once("SIGTERM", () => process.exit(1));
@@ -41,16 +48,32 @@ export function runWorker(): void {
   tell({ kind: "listening" });
 }
 
-async function start({ source, sockets }: Extract<WorkerOrder, { kind: "start" }>): Promise<Sidecar> {
+async function start({ source, latest, sockets }: Extract<WorkerOrder, { kind: "start" }>): Promise<Sidecar> {
   try {
     adoptPassedSockets(sockets);
-    const { config } = parseConfig(source.text, source.options);
+    const { config } = adoptionOf(configOf(latest), configOf(source));
     const { sidecar, running } = await startSidecar(config);
     tell({ kind: "ready", description: describeRunning(config, running) });
     return sidecar;
   } catch (error) {
     process.exit(printFailure(error));
   }
+}
+
+async function reload(sidecar: Sidecar, order: ReloadOrder): Promise<WorkerReloadOutcome> {
+  try {
+    const { needsRestart } = await reloadSidecar(sidecar, async () => {
+      if ("problem" in order) throw new Error(order.problem);
+      return configOf(order.source);
+    });
+    return { needsRestart };
+  } catch (error) {
+    return { problem: reasonOf(error) };
+  }
+}
+
+function configOf({ text, options }: ConfigurationSource): Config {
+  return parseConfig(text, options).config;
 }
 
 function tell(message: WorkerMessage): void {

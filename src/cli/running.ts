@@ -8,7 +8,13 @@ import { formatUpstream } from "../gateway/upstream/upstream-options.ts";
 import type { KeyEvent } from "../issuer/keys/key-set.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
 import type { PolicyEvent } from "../open-routes.ts";
-import { createSidecar, type ListenerEvent, type RunningSidecar, type Sidecar } from "../sidecar.ts";
+import {
+  createSidecar,
+  type ListenerEvent,
+  type ReloadOutcome,
+  type RunningSidecar,
+  type Sidecar,
+} from "../sidecar.ts";
 import { escapeControls } from "./printable.ts";
 
 /** Starts a sidecar that tells of failed requests, and of its keys, on standard error. */
@@ -19,9 +25,26 @@ export async function startSidecar(config: Config): Promise<{ sidecar: Sidecar; 
     onPolicyEvent: printEvent,
     onListenerEvent: printEvent,
   });
-  // A promise that the code of a policy leaves to itself must not end the sidecar.
-  if (config.policies.some(({ module }) => module)) process.on("unhandledRejection", printRejection);
+  surviveRejections(config);
   return { sidecar, running: await sidecar.start() };
+}
+
+/** Puts another configuration in the place of the one that a started sidecar uses. */
+export async function reloadSidecar(sidecar: Sidecar, load: () => Promise<Config>): Promise<ReloadOutcome> {
+  return sidecar.reload(async () => {
+    const config = await load();
+    surviveRejections(config);
+    return config;
+  });
+}
+
+/** A promise that the code of a policy leaves to itself must not end the sidecar. */
+function surviveRejections({ policies }: Config): void {
+  if (
+    policies.some(({ module }) => module) &&
+    !process.listeners("unhandledRejection").includes(printRejection)
+  )
+    process.on("unhandledRejection", printRejection);
 }
 
 /** Says what runs where. */

@@ -4,13 +4,15 @@ import {
   adminOption,
   type ConfigurationFlags,
   configOption,
+  fileOf,
   listenOption,
   printWarnings,
   readConfiguration,
   upstreamOption,
   workersOption,
 } from "./configuration.ts";
-import { describeRunning, startSidecar } from "./running.ts";
+import { reloadOnChange } from "./reloading.ts";
+import { describeRunning, reloadSidecar, startSidecar } from "./running.ts";
 import { closeOnSignal, describeStop, notReadySecondsOf } from "./stop-signals.ts";
 import { runWorkers } from "./workers.ts";
 
@@ -20,7 +22,7 @@ export function addServeCommand(program: Command): Command {
     .command("serve")
     .summary("run the sidecar")
     .description(
-      "Runs the sidecar until SIGTERM or SIGINT. The configuration file is optional where --upstream is given.",
+      "Runs the sidecar until SIGTERM or SIGINT. A change of the configuration file takes effect at once, and SIGHUP has it read again. The configuration file is optional where --upstream is given.",
     )
     .addOption(configOption())
     .addOption(upstreamOption())
@@ -28,17 +30,28 @@ export function addServeCommand(program: Command): Command {
     .addOption(adminOption())
     .addOption(workersOption())
     .action(async (flags: ConfigurationFlags) => {
-      const parsed = await readConfiguration(flags, { upstreamIsEnough: true });
-      const { config, warnings } = parsed;
-      printWarnings(warnings);
-      const workers = config.workers === "auto" ? availableParallelism() : config.workers;
-      if (workers > 1) return runWorkers(parsed, workers);
+      const read = () => readConfiguration(flags, { upstreamIsEnough: true });
+      const parsed = await read();
+      const file = fileOf(flags);
+      printWarnings(parsed.warnings);
+      const workers = parsed.config.workers === "auto" ? availableParallelism() : parsed.config.workers;
+      if (workers > 1) return runWorkers(parsed, workers, { file, read });
+      let { config } = parsed;
       const { sidecar, running } = await startSidecar(config);
       // Whoever reads that it runs may send a signal at once.
       const closed = closeOnSignal(
         (signal) => sidecar.close({ notReadySeconds: notReadySecondsOf(config, signal) }),
         (signal) => describeStop(config, signal),
       );
+      await reloadOnChange({
+        file,
+        read,
+        async apply(readAgain) {
+          const outcome = await reloadSidecar(sidecar, async () => (await readAgain()).config);
+          config = outcome.config;
+          return outcome.needsRestart;
+        },
+      });
       console.error(describeRunning(config, running));
       await closed;
     });

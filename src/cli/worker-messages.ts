@@ -10,16 +10,28 @@ export type WorkerMessage =
   | { readonly kind: "ready"; readonly description: string }
   /** It got a signal to stop. */
   | { readonly kind: "leaving" }
+  /** What became of an order to use another configuration. */
+  | ({ readonly kind: "reloaded" } & WorkerReloadOutcome)
   /** It takes no more connections, and none is open. */
   | { readonly kind: "closed" };
+
+/** Either the keys that have no effect before a restart, or why the configuration before goes on. */
+export type WorkerReloadOutcome = { readonly needsRestart: readonly string[] } | { readonly problem: string };
 
 /** What the process that started them tells its workers. */
 export type WorkerOrder =
   | {
       readonly kind: "start";
+      /** What the first worker was started with. */
       readonly source: ConfigurationSource;
+      /** What has taken its place since, but for what needs a restart of all. */
+      readonly latest: ConfigurationSource;
       readonly sockets: readonly PassedSocket[];
     }
+  | ({ readonly kind: "reload" } & ReloadOrder)
   | ({ readonly kind: "stop" } & StopOrder)
   /** Nothing sent before this is on its way any more. */
   | { readonly kind: "end" };
+
+/** Another configuration, or why there is none. */
+export type ReloadOrder = { readonly source: ConfigurationSource } | { readonly problem: string };

@@ -2,9 +2,13 @@ import cluster from "node:cluster";
 import { fileURLToPath } from "node:url";
 import type { ParsedConfig } from "../config/parse.ts";
 import { passedSockets } from "../gateway/listen/inherited-socket.ts";
+import { type ForkedWorker, forkWorker } from "./forked-worker.ts";
+import { type ReloadOptions, reloadOnChange } from "./reloading.ts";
+import { report } from "./report.ts";
 import { closeOnSignal, describeStop, notReadySecondsOf } from "./stop-signals.ts";
-import { createSupervisor, type Worker, type WorkerEvents } from "./supervisor.ts";
-import type { WorkerMessage, WorkerOrder } from "./worker-messages.ts";
+import { createSupervisor } from "./supervisor.ts";
+import type { WorkerOrder } from "./worker-messages.ts";
+import { reloadWorkers } from "./worker-reload.ts";
 
 /** What a worker may take to end beyond what it was told. */
 const PATIENCE_SECONDS = 5;
@@ -14,11 +18,20 @@ const PATIENCE_SECONDS = 5;
  * process was given, so that one which is started later is like the others.
  *
  * @param count how many
+ * @param origin `file` and `read`: where the configuration comes from when that changes
  */
-export async function runWorkers({ config, source }: ParsedConfig, count: number): Promise<void> {
+export async function runWorkers(
+  parsed: ParsedConfig,
+  count: number,
+  origin: Pick<ReloadOptions, "file" | "read">,
+): Promise<void> {
+  const { source } = parsed;
+  let { config } = parsed;
   const addresses = [...config.listen, config.admin].flatMap((options) => options?.address ?? []);
   const usesPassed = addresses.some(({ kind }) => kind === "systemd");
-  const order: WorkerOrder = { kind: "start", source, sockets: usesPassed ? passedSockets() : [] };
+  const sockets = usesPassed ? passedSockets() : [];
+  let start: WorkerOrder = { kind: "start", source, latest: source, sockets };
+  const forked = new Set<ForkedWorker>();
   // This process makes the files of Unix sockets, and a worker opens them to whom they are for. Until then: to nobody else.
   if (addresses.some(({ kind }) => kind === "unix")) process.umask(process.umask() | 0o022);
   cluster.setupPrimary({ exec: fileURLToPath(new URL("./worker.js", import.meta.url)), args: [] });
@@ -26,7 +39,17 @@ export async function runWorkers({ config, source }: ParsedConfig, count: number
   cluster.schedulingPolicy = cluster.SCHED_RR;
   const supervisor = createSupervisor({
     count,
-    fork: (events) => forkWorker(order, events),
+    fork(events) {
+      const worker = forkWorker(start, {
+        ...events,
+        ended(reason, exitCode) {
+          forked.delete(worker);
+          events.ended(reason, exitCode);
+        },
+      });
+      forked.add(worker);
+      return worker;
+    },
     report,
     onNoneLeft() {
       if (!usesPassed) return;
@@ -49,35 +72,14 @@ export async function runWorkers({ config, source }: ParsedConfig, count: number
   );
   const outcome = await supervisor.start();
   if (outcome.kind === "failed") process.exit(outcome.exitCode);
+  await reloadOnChange({
+    ...origin,
+    apply: (read) =>
+      reloadWorkers(forked, read, (next) => {
+        start = { kind: "start", source, latest: next.source, sockets };
+        config = next.config;
+      }),
+  });
   console.error(`${outcome.description}\nworkers       ${count}`);
   await closed;
-}
-
-function forkWorker(start: WorkerOrder, events: WorkerEvents): Worker {
-  const worker = cluster.fork();
-  const send = (order: WorkerOrder) => {
-    if (worker.isConnected()) worker.send(order);
-  };
-  worker.on("message", (message: WorkerMessage) => {
-    if (message.kind === "listening") send(start);
-    else if (message.kind === "ready") events.ready(message.description);
-    else if (message.kind === "leaving") events.leaving();
-    else send({ kind: "end" });
-  });
-  worker.on("exit", (code: number | null, signal: string | null) => {
-    events.ended(signal === null ? `with ${code}` : `by ${signal}`, code ?? 1);
-  });
-  worker.on("error", (error: Error) => {
-    // An order that does not arrive because the worker has just ended needs no word. One that cannot be started has no end.
-    if (worker.process.pid === undefined) events.ended(`before it began: ${error.message}`, 1);
-  });
-  return {
-    pid: worker.process.pid ?? 0,
-    stop: (order) => send({ kind: "stop", ...order }),
-    kill: () => worker.process.kill("SIGKILL"),
-  };
-}
-
-function report(message: string): void {
-  console.error(`${new Date().toISOString()} ${message}`);
 }

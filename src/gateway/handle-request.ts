@@ -68,6 +68,8 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
     clientResponse: ClientResponse,
     handshake: WebSocketHandshake | undefined,
   ) {
+    // It has waited for the sidecar to start, or to drain, and its client has not.
+    if (isGone(clientResponse)) return;
     underWay++;
     // A tunnel ends with its connection, long after the response.
     (handshake ? clientRequest.socket : clientResponse).once("close", ended);

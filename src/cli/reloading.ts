@@ -1,0 +1,99 @@
+import { readFile, realpath } from "node:fs/promises";
+import { basename, dirname, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ParsedConfig } from "../config/parse.ts";
+import { CountersignError, reasonOf } from "../errors.ts";
+import { JobQueue, refreshOften, type Watch, watchFolders } from "../refresh.ts";
+import { printWarnings } from "./configuration.ts";
+import { printableText } from "./printable.ts";
+import { report } from "./report.ts";
+
+/** What {@link reloadOnChange} needs. */
+export interface ReloadOptions {
+  /** The configuration file, as the user named it; `undefined` where there is none. */
+  readonly file: string | undefined;
+  /**
+   * Reads it anew.
+   *
+   * @throws {Error} where it cannot be used
+   */
+  readonly read: () => Promise<ParsedConfig>;
+  /**
+   * Puts what is read in the place of what is used. What `read` throws is thrown again.
+   *
+   * @returns the keys that have no effect before a restart
+   */
+  readonly apply: (read: () => Promise<ParsedConfig>) => Promise<readonly string[]>;
+}
+
+/** Events tell of a change at once; where a file system has none, this is how long it takes at most. */
+const REREAD_SECONDS = 10;
+
+/** A file that says the same twice, so far apart, is not being written. */
+const SETTLED_MILLISECONDS = 100;
+
+/** Reads the configuration again when its file changes and on SIGHUP, and says on standard error what became of it. */
+export async function reloadOnChange({ file, read, apply }: ReloadOptions): Promise<void> {
+  const queue = new JobQueue();
+  let lastText = file === undefined ? undefined : await readFile(file, "utf8").catch(() => undefined);
+
+  async function reload(): Promise<void> {
+    const name = file === undefined ? "the command line" : basename(file);
+    try {
+      let parsed: ParsedConfig | undefined;
+      const needsRestart = await apply(async () => {
+        parsed = await read();
+        return parsed;
+      });
+      if (parsed) printWarnings(parsed.warnings);
+      const restart = needsRestart.length === 0 ? "" : `; not before a restart: ${needsRestart.join(", ")}`;
+      report(`${name} was read again, and is used from now on${restart}`);
+    } catch (error) {
+      const code = error instanceof CountersignError ? `${error.code} ` : "";
+      report(`${code}${name} cannot be used, and what it said before goes on:\n${indented(reasonOf(error))}`);
+    }
+  }
+
+  async function reloadIfChanged(): Promise<void> {
+    const text = file === undefined ? undefined : await settledText(file);
+    if (text === lastText) return;
+    lastText = text;
+    await reload();
+  }
+
+  process.on("SIGHUP", () => {
+    void queue.run(async () => {
+      if (file !== undefined) lastText = await readFile(file, "utf8").catch(() => undefined);
+      await reload();
+    });
+  });
+  if (file !== undefined) await watchFile(file, () => queue.run(reloadIfChanged));
+}
+
+/** The folder of the file, and of what it links to: a ConfigMap is swapped by the one, another file by the other. */
+async function watchFile(file: string, refresh: () => Promise<void>): Promise<Watch> {
+  const path = resolve(file);
+  const target = await realpath(path).catch(() => path);
+  return refreshOften(refresh, REREAD_SECONDS, (changed) =>
+    watchFolders([dirname(path), dirname(target)], changed),
+  );
+}
+
+/** What a file says when it is not being written; `undefined` where there is none. */
+async function settledText(file: string): Promise<string | undefined> {
+  const read = () => readFile(file, "utf8").catch(() => undefined);
+  let text = await read();
+  for (;;) {
+    await sleep(SETTLED_MILLISECONDS, undefined, { ref: false });
+    const again = await read();
+    if (again === text) return text;
+    text = again;
+  }
+}
+
+function indented(message: string): string {
+  return message
+    .split("\n")
+    .map((line) => `  ${printableText(line)}`)
+    .join("\n");
+}

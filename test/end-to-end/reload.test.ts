@@ -1,0 +1,215 @@
+import { appendFileSync, mkdirSync, renameSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { startBackend } from "../support/backend.ts";
+import { type RunningCommand, startCommand, temporaryFolder } from "../support/command-line.ts";
+import { connectTo, startLoad } from "../support/load.ts";
+import { isAlive, printed, replaceWorker, workersOf } from "../support/workers.ts";
+
+/** Processes start, and each may take a second where others keep the machine busy. */
+vi.setConfig({ testTimeout: 60_000 });
+
+/** A backend that answers with its name. */
+async function startNamed(name: string) {
+  const backend = await startBackend((_request, response) => void response.end(name));
+  onTestFinished(() => backend[Symbol.asyncDispose]());
+  return backend;
+}
+
+function newFolder(): string {
+  const folder = temporaryFolder();
+  onTestFinished(() => folder[Symbol.dispose]());
+  return folder.path;
+}
+
+const yamlFor = (upstream: string, more = "") =>
+  `listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nupstream: ${upstream}\ntimeouts: {drain: 2s, notReady: 1s}\n${more}`;
+
+const ask = async (url: string) => (await fetch(url, { headers: { connection: "close" } })).text();
+
+/** A sidecar with a file `sidecar.yaml` that forwards to the backend `one`; and the backend `two`. */
+async function startBetween(more = "") {
+  const folder = newFolder();
+  const file = join(folder, "sidecar.yaml");
+  const one = await startNamed("one");
+  const two = await startNamed("two");
+  writeFileSync(file, yamlFor(one.url, more));
+  const sidecar = await startCommand(["serve"], { cwd: folder });
+  onTestFinished(() => sidecar[Symbol.asyncDispose]());
+  return { folder, file, one, two, sidecar };
+}
+
+const used = (sidecar: RunningCommand) => sidecar.output().stderr.split("is used from now on").length - 1;
+
+describe("a change of sidecar.yaml takes effect at once", () => {
+  test("where it is written in place", async () => {
+    const { file, two, sidecar } = await startBetween();
+    writeFileSync(file, yamlFor(two.url));
+    await printed(sidecar, /sidecar\.yaml was read again, and is used from now on\n/);
+    expect(await ask(sidecar.url)).toBe("two");
+  });
+
+  test("where another file takes its name", async () => {
+    const { file, two, sidecar } = await startBetween();
+    writeFileSync(`${file}.new`, yamlFor(two.url));
+    renameSync(`${file}.new`, file);
+    await printed(sidecar, /is used from now on\n/);
+    expect(await ask(sidecar.url)).toBe("two");
+  });
+
+  test("where the folder that it is linked to is swapped, as for a ConfigMap", async () => {
+    const one = await startNamed("one");
+    const two = await startNamed("two");
+    const folder = newFolder();
+    for (const [version, { url }] of Object.entries({ "..1": one, "..2": two })) {
+      mkdirSync(join(folder, version));
+      writeFileSync(join(folder, version, "sidecar.yaml"), yamlFor(url));
+    }
+    symlinkSync("..1", join(folder, "..data"));
+    symlinkSync("..data/sidecar.yaml", join(folder, "sidecar.yaml"));
+    await using sidecar = await startCommand(["serve"], { cwd: folder });
+    expect(await ask(sidecar.url)).toBe("one");
+
+    symlinkSync("..2", join(folder, "..data_tmp"));
+    renameSync(join(folder, "..data_tmp"), join(folder, "..data"));
+    await printed(sidecar, /is used from now on\n/);
+    expect(await ask(sidecar.url)).toBe("two");
+  });
+
+  test("whole, where it is written in halves of which the first would do as well", async () => {
+    const { file, one, two, sidecar } = await startBetween();
+    const [first, second] = [`${yamlFor(one.url)}token:\n  audience: half\n`, "  expiresIn: 1m\n"];
+    truncateSync(file);
+    for (const piece of [first, ...Array.from({ length: 10 }, () => "# not yet\n"), second]) {
+      appendFileSync(file, piece);
+      await sleep(30);
+    }
+    await printed(sidecar, /is used from now on\n/);
+    expect(used(sidecar)).toBe(1);
+    writeFileSync(file, yamlFor(two.url));
+    await vi.waitFor(() => expect(used(sidecar)).toBe(2), { timeout: 10_000 });
+    expect(await ask(sidecar.url)).toBe("two");
+  });
+
+  test("and what has no effect before a restart is said by its key", async () => {
+    const { file, two, sidecar } = await startBetween();
+    writeFileSync(file, yamlFor(two.url).replace("listen: 127.0.0.1:0", "listen: 127.0.0.1:1\nworkers: 3"));
+    await printed(sidecar, /is used from now on; not before a restart: listen, workers\n/);
+    expect(await ask(sidecar.url)).toBe("two");
+  });
+});
+
+test("a sidecar.yaml with a problem leaves the one before in use, and its place is said", async () => {
+  const { file, one, sidecar } = await startBetween();
+  writeFileSync(file, yamlFor(one.url, "tokken: {}\n"));
+  await printed(
+    sidecar,
+    /ERR_CONFIG sidecar\.yaml cannot be used, and what it said before goes on:\n {2}sidecar\.yaml:5:1 tokken: unknown key/,
+  );
+  expect(await ask(sidecar.url)).toBe("one");
+  const adminUrl = /operators +(\S+)/.exec(sidecar.output().stderr)?.[1];
+  const ready = await fetch(`${adminUrl}/readyz`);
+  expect(ready.status).toBe(200);
+  expect(await ready.json()).toMatchObject({
+    checks: { configuration: { ready: true, reason: expect.stringMatching(/^sidecar\.yaml:5:1 tokken/) } },
+  });
+});
+
+test("SIGHUP has the file read again, changed or not", async () => {
+  const { sidecar } = await startBetween();
+  process.kill(sidecar.pid, "SIGHUP");
+  await printed(sidecar, /is used from now on\n/);
+  expect(await ask(sidecar.url)).toBe("one");
+});
+
+test("SIGHUP does no harm where there is no file", async () => {
+  const one = await startNamed("one");
+  await using sidecar = await startCommand(
+    ["serve", "--upstream", one.url, "--listen", "127.0.0.1:0", "--admin", "false"],
+    { cwd: newFolder() },
+  );
+  process.kill(sidecar.pid, "SIGHUP");
+  await printed(sidecar, /the command line was read again/);
+  expect(await ask(sidecar.url)).toBe("one");
+});
+
+describe("of several workers", () => {
+  test("each uses the new configuration, also one that is started later", async () => {
+    const { file, two, sidecar } = await startBetween("workers: 2\n");
+    writeFileSync(file, yamlFor(two.url, "workers: 2\n"));
+    await printed(sidecar, /is used from now on\n/);
+    for (let asked = 0; asked < 4; asked++) expect(await ask(sidecar.url)).toBe("two");
+
+    for (const pid of workersOf(sidecar)) await replaceWorker(sidecar, pid);
+    for (let asked = 0; asked < 4; asked++) expect(await ask(sidecar.url)).toBe("two");
+  });
+
+  test("none uses one that cannot be opened, and each says why", async () => {
+    const { file, two, sidecar } = await startBetween("workers: 2\n");
+    const tls = 'tls: {ca: "/no/such/ca.crt"}';
+    writeFileSync(file, yamlFor(`{url: "${two.url.replace("http", "https")}", ${tls}}`, "workers: 2\n"));
+    await printed(sidecar, /cannot be used, and what it said before goes on:\n {2}\/no\/such\/ca\.crt/);
+    const adminUrl = /operators +(\S+)/.exec(sidecar.output().stderr)?.[1];
+    for (let asked = 0; asked < 4; asked++) {
+      expect(await ask(sidecar.url)).toBe("one");
+      expect(await ask(`${adminUrl}/readyz`)).toContain("/no/such/ca.crt");
+    }
+    for (const pid of workersOf(sidecar)) expect(isAlive(pid)).toBe(true);
+  });
+
+  test("SIGHUP of a terminal ends none of them", async () => {
+    const { sidecar } = await startBetween("workers: 2\n");
+    const workers = workersOf(sidecar);
+    for (const pid of [sidecar.pid, ...workers]) process.kill(pid, "SIGHUP");
+    await printed(sidecar, /is used from now on\n/);
+    expect(workersOf(sidecar)).toEqual(workers);
+    expect(await ask(sidecar.url)).toBe("one");
+  });
+});
+
+test("under load no request fails, and none meets two configurations, however often the file is saved", async () => {
+  const one = await startBackend((request, response) => answerFor("1", request.headers, response));
+  const two = await startBackend((request, response) => answerFor("2", request.headers, response));
+  onTestFinished(() => one[Symbol.asyncDispose]());
+  onTestFinished(() => two[Symbol.asyncDispose]());
+  const folder = newFolder();
+  const file = join(folder, "sidecar.yaml");
+  const variants = [one, two].map(({ url }, index) =>
+    yamlFor(url, `token: {audience: aud-${index + 1}, headerName: X-Token-${index + 1}}\n`),
+  );
+  writeFileSync(file, variants[0] as string);
+  await using sidecar = await startCommand(["serve"], { cwd: folder });
+
+  const load = startLoad({
+    clients: 20,
+    connect: () => connectTo(Number(new URL(sidecar.url).port)),
+    reconnects: true,
+  });
+  for (let save = 1; save <= 12; save++) {
+    const isBroken = save % 4 === 0;
+    const text = isBroken ? "upstream: [\n" : (variants[save % 2] as string);
+    writeFileSync(`${file}.new`, text);
+    renameSync(`${file}.new`, file);
+    if (save % 3 === 0) process.kill(sidecar.pid, "SIGHUP");
+    await load.more(100);
+  }
+  await load.stop();
+
+  expect(load.failures).toEqual([]);
+  expect(used(sidecar)).toBeGreaterThan(2);
+});
+
+/** 200 "ok" where the request has the token of this backend's configuration alone. */
+function answerFor(
+  number: string,
+  headers: Record<string, unknown>,
+  response: { statusCode: number; end(text: string): void },
+) {
+  const fields = Object.keys(headers).filter((name) => name.startsWith("x-token"));
+  const claims = String(headers[`x-token-${number}`]).split(".")[1] ?? "";
+  const isWhole =
+    fields.length === 1 && Buffer.from(claims, "base64url").toString().includes(`"aud-${number}"`);
+  response.statusCode = isWhole ? 200 : 500;
+  response.end(isWhole ? "ok" : `mixed: ${fields.join(", ")}`);
+}
