@@ -7,6 +7,7 @@ export { CountersignError, type ErrorCode } from "./errors.ts";
 export type { RequestFailure } from "./gateway/handle-request.ts";
 export { ListenError } from "./gateway/listen/listen-error.ts";
 export { TlsFileError } from "./gateway/listen/tls-files.ts";
+export type { RequestObserver, RequestRecord } from "./gateway/request-record.ts";
 export type { SigningAlgorithm } from "./issuer/algorithms.ts";
 export type { Claims, JsonValue } from "./issuer/claims-set.ts";
 export type { Issuer, JwkSet, SignJwtOptions } from "./issuer/issuer.ts";

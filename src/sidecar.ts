@@ -21,6 +21,7 @@ import { createIssuerEndpoints } from "./gateway/issuer-endpoints.ts";
 import { ConnectionLimit } from "./gateway/listen/connection-limit.ts";
 import type { ListenAddress, ListenOptions } from "./gateway/listen/listen-options.ts";
 import { createListener } from "./gateway/listen/listener.ts";
+import type { RequestObserver } from "./gateway/request-record.ts";
 import { type Issuer, issuerOver } from "./issuer/issuer.ts";
 import type { AdaptableKeys, KeyEvent } from "./issuer/keys/key-set.ts";
 import { openKeys, rotationOf } from "./issuer/keys/key-source.ts";
@@ -38,6 +39,8 @@ export interface SidecarOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Told of each request that failed for a reason that is not the client's. */
   readonly onFailure?: (failure: RequestFailure) => void;
+  /** Told of each request when its response has ended, or its client has left. */
+  readonly onRequestEnd?: RequestObserver;
   /** Told of what becomes of the keys, and of what is wrong with them. */
   readonly onKeyEvent?: (event: KeyEvent) => void;
   /** Told of what becomes of the files and the identity providers that policies use. */
@@ -129,6 +132,7 @@ interface Service {
 export function createSidecar(config: Config, options: SidecarOptions = {}): Sidecar {
   const { now = Date.now, env = process.env } = options;
   const onFailure = shielded(options.onFailure ?? (() => {}));
+  const onEnd = shielded(options.onRequestEnd ?? (() => {}));
   const onPolicyEvent = shielded(options.onPolicyEvent ?? (() => {}));
   const reportKeyEvent = shielded(options.onKeyEvent ?? (() => {}));
   const onListenerEvent = shielded(options.onListenerEvent ?? (() => {}));
@@ -194,7 +198,14 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
       const issuerEndpoints = createIssuerEndpoints(issuer, next.issuer.basePath);
       const decide = deciderOf(next, { routes: opened.routes, issuer, tokens, listenAuthority });
       const { limits } = next;
-      const handlers = createRequestHandlers({ decide, issuerEndpoints, connectionLimit, limits, onFailure });
+      const handlers = createRequestHandlers({
+        decide,
+        issuerEndpoints,
+        connectionLimit,
+        limits,
+        onFailure,
+        onEnd,
+      });
       return { config: next, opened, issuer, handlers };
     };
   }

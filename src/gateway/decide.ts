@@ -33,6 +33,7 @@ import { countForward, maxForwardsOf } from "./max-forwards.ts";
 import { moduleInputOf } from "./module-input.ts";
 import type { Refusal } from "./problem.ts";
 import { RequestContext } from "./request-facts.ts";
+import type { RequestRecord } from "./request-record.ts";
 import { tokenFieldValue, tokenFor } from "./request-token.ts";
 import { asksAboutServer } from "./server-options.ts";
 import { type Ambiguity, parseTarget } from "./target.ts";
@@ -124,8 +125,14 @@ export type Decision =
   /** It asks what the sidecar can do. */
   | { readonly kind: "options" };
 
+/** The part of a record that is filled while it is decided about a request. */
+export type DecisionRecord = Pick<
+  RequestRecord,
+  "policy" | "authentication" | "authenticatedAt" | "tokenRequest" | "tokenAt" | "jwt"
+>;
+
 /** Decides about a request; at once where nothing has to be waited for. */
-export type Decider = (request: ReceivedRequest) => Decision | Promise<Decision>;
+export type Decider = (request: ReceivedRequest, record?: DecisionRecord) => Decision | Promise<Decision>;
 
 /** Creates the function that takes each request through the stages, in order, up to where it is forwarded. */
 export function createDecider(options: DeciderOptions): Decider {
@@ -133,7 +140,7 @@ export function createDecider(options: DeciderOptions): Decider {
   const { trustedProxies, publicUrl, listenAuthority, onFieldRemoved } = options;
   const match = createMatcher(options.routes);
 
-  return function decide(request) {
+  return function decide(request, record) {
     const { method, requestTarget, rawFields, httpVersion, requestId, peer, hasBody } = request;
 
     // The target, and whom it is for.
@@ -172,6 +179,7 @@ export function createDecider(options: DeciderOptions): Decider {
     if (!matched) return NO_POLICY;
     const route = matched;
     const { policy, authenticators, module } = route;
+    if (record) record.policy = policy;
     // The backend may choose by the Host that it sees: with another policy for that one, a client whose proxy passes its
     // X-Forwarded-Host on would get past it.
     if (client.authority !== undefined && receivedAuthority !== undefined && route.preserveHost) {
@@ -189,6 +197,10 @@ export function createDecider(options: DeciderOptions): Decider {
     );
 
     function authorise(authentication: Authentication): Decision | Promise<Decision> {
+      if (record) {
+        record.authentication = authentication;
+        record.authenticatedAt = performance.now();
+      }
       const problem = credentialProblem(authentication, authenticators);
       if (problem) return { ...problem, policy };
       const user = authentication.kind === "user" ? authentication.user : undefined;
@@ -259,8 +271,13 @@ export function createDecider(options: DeciderOptions): Decider {
         const settings = policy.token;
         const tokenRequest = tokenRequestOf(settings, context, overrides);
         return whenKnown(tokenFor(tokens, tokenRequest), (outcome): Decision => {
+          if (record) {
+            record.tokenRequest = tokenRequest;
+            record.tokenAt = performance.now();
+          }
           if (outcome.kind === "refused") return { ...outcome, policy };
           const { jwt } = outcome;
+          if (record) record.jwt = jwt;
           fields.push(settings.headerName, tokenFieldValue(settings, jwt));
           return {
             kind: "forward",

@@ -11,6 +11,7 @@ import type { ConnectionLimit } from "./listen/connection-limit.ts";
 import { answerProblem, type RequestProblem } from "./problem.ts";
 import { formProblemOf } from "./request-form.ts";
 import { requestIdOf } from "./request-id.ts";
+import { type RequestObserver, RequestRecord } from "./request-record.ts";
 import { answerOptions } from "./server-options.ts";
 import type { UpstreamFailure } from "./upstream/upstream-failure.ts";
 import type { WebSocketHandshake } from "./websocket/websocket-handshake.ts";
@@ -24,6 +25,7 @@ export interface RequestPathOptions {
   readonly limits: Limits;
   /** Told of each request that failed for a reason that the operator should know. */
   readonly onFailure: (failure: RequestFailure) => void;
+  readonly onEnd: RequestObserver;
 }
 
 /** A request that was answered with an error that is not the client's own. */
@@ -44,13 +46,21 @@ export interface RequestHandlers {
 
 /** Creates the functions that answer each request: it is decided about, then forwarded or refused. */
 export function createRequestHandlers(options: RequestPathOptions): RequestHandlers {
-  const { decide, issuerEndpoints, connectionLimit, limits, onFailure } = options;
+  const { decide, issuerEndpoints, connectionLimit, limits, onFailure, onEnd } = options;
   let underWay = 0;
   let onIdle: (() => void) | undefined;
-  const ended = () => {
+
+  function end(record: RequestRecord, clientResponse: ClientResponse): void {
+    record.endedAt = performance.now();
+    if (record.isTunnel) {
+      const { bytesRead, bytesWritten } = record.clientRequest.socket;
+      Object.assign(record, { status: 101, receivedBytes: bytesRead, relayedBytes: bytesWritten });
+    } else if (clientResponse.headersSent) record.status = clientResponse.statusCode;
+    record.isComplete = record.isTunnel || clientResponse.writableFinished;
     underWay--;
     if (underWay === 0) onIdle?.();
-  };
+    onEnd(record);
+  }
 
   return {
     request: (clientRequest, clientResponse) => answer(clientRequest, clientResponse, undefined),
@@ -71,10 +81,14 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
     // It has waited for the sidecar to start, or to drain, and its client has not.
     if (isGone(clientResponse)) return;
     underWay++;
-    // A tunnel ends with its connection, long after the response.
-    (handshake ? clientRequest.socket : clientResponse).once("close", ended);
     const requestId = requestIdOf(clientRequest.headers["x-request-id"]);
-    const refuse = (problem: RequestProblem) => answerProblem(clientResponse, problem, requestId);
+    const record = new RequestRecord(clientRequest, requestId);
+    // A tunnel ends with its connection, long after the response.
+    (handshake ? clientRequest.socket : clientResponse).once("close", () => end(record, clientResponse));
+    const refuse = (problem: RequestProblem) => {
+      record.code = problem.code;
+      answerProblem(clientResponse, problem, requestId);
+    };
     const fail = (problem: RequestProblem, cause: string) => {
       refuse(problem);
       onFailure({ code: problem.code, detail: problem.detail, requestId, cause });
@@ -82,7 +96,7 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
     const failInside = (error: unknown) =>
       fail({ code: "ERR_INTERNAL", detail: "this sidecar failed; its log says why" }, reasonOf(error));
     try {
-      handleRequest(clientRequest, clientResponse, handshake, { requestId, refuse, fail, failInside });
+      handleRequest(clientRequest, clientResponse, handshake, record, { refuse, fail, failInside });
     } catch (error) {
       failInside(error);
     }
@@ -92,9 +106,10 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
     clientRequest: ClientRequest,
     clientResponse: ClientResponse,
     handshake: WebSocketHandshake | undefined,
-    answers: Answers,
+    record: RequestRecord,
+    { refuse, fail, failInside }: Answers,
   ) {
-    const { requestId, refuse, fail, failInside } = answers;
+    const { requestId } = record;
     const { method = "", url = "", httpVersion } = clientRequest;
 
     // A form that Node.js lets through.
@@ -104,17 +119,20 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
     if (!Array.isArray(rawFields)) return refuse(rawFields);
 
     const bodyFollows = hasBody(clientRequest);
-    const decision = decide({
-      method,
-      requestTarget: url,
-      httpVersion,
-      rawFields,
-      hasBody: bodyFollows,
-      requestId,
-      peer: peerOf(clientRequest),
-      isBeyondLimit: connectionLimit.isBeyond(clientRequest),
-      scheme: connectionSchemeOf(clientRequest),
-    });
+    const decision = decide(
+      {
+        method,
+        requestTarget: url,
+        httpVersion,
+        rawFields,
+        hasBody: bodyFollows,
+        requestId,
+        peer: peerOf(clientRequest),
+        isBeyondLimit: connectionLimit.isBeyond(clientRequest),
+        scheme: connectionSchemeOf(clientRequest),
+      },
+      record,
+    );
     if (decision instanceof Promise) decision.then(carryOut).catch(failInside);
     else carryOut(decision);
 
@@ -131,12 +149,13 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
     // off, while it was decided.
     function forward({ route, target, fields }: Passage) {
       if (isGone(clientResponse) || clientResponse.headersSent) return;
-      if (handshake) return route.upstream.tunnel(handshake, { target, fields }, failUpstream);
+      record.upstream = route.upstream.name;
+      if (handshake) return route.upstream.tunnel(handshake, { target, fields, record }, failUpstream);
       if (bodyFollows && expectsContinue(clientRequest)) sendContinue(clientResponse);
       route.upstream.forward(
         clientRequest,
         clientResponse,
-        { method, target, fields, hasBody: bodyFollows, maxBodyBytes: limits.bodyBytes },
+        { method, target, fields, hasBody: bodyFollows, maxBodyBytes: limits.bodyBytes, record },
         failUpstream,
       );
     }
@@ -150,7 +169,6 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
 
 /** How one request is answered where it is not forwarded. */
 interface Answers {
-  readonly requestId: string;
   /** The client's own fault: answered, and that is all. */
   refuse(problem: RequestProblem): void;
   /** Not the client's fault: answered, and the operator is told. */

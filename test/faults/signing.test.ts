@@ -22,6 +22,7 @@ async function startWithTokens(upstreamUrl: string, tokenFor: Tokens["tokenFor"]
     decide: deciderOf(config, { routes, issuer, tokens: { tokenFor }, listenAuthority: "127.0.0.1" }),
     issuerEndpoints: createIssuerEndpoints(issuer, config.issuer.basePath),
     limits: config.limits,
+    onEnd() {},
     onFailure: ({ cause }) => causes.push(cause),
   });
   listener.serve(handlers);

@@ -6,6 +6,7 @@ import type { ConnectionOptions } from "node:tls";
 import { describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import { answerProblem } from "../../src/gateway/problem.ts";
+import { RequestRecord } from "../../src/gateway/request-record.ts";
 import { openUpstream } from "../../src/gateway/upstream/upstream.ts";
 import { startBackend } from "../support/backend.ts";
 import { temporaryFolder } from "../support/command-line.ts";
@@ -527,7 +528,8 @@ test("when its backend is given up, an open WebSocket is closed and a handshake 
     request: (_clientRequest, clientResponse) => void clientResponse.end(),
     upgrade(handshake) {
       const { url = "" } = handshake.clientRequest;
-      upstream.tunnel(handshake, { target: url, fields: [] }, ({ problem }) =>
+      const record = new RequestRecord(handshake.clientRequest, "a");
+      upstream.tunnel(handshake, { target: url, fields: [], record }, ({ problem }) =>
         answerProblem(handshake.clientResponse, problem, undefined),
       );
     },

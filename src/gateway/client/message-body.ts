@@ -61,17 +61,19 @@ export class BodyTooLarge extends Error {
 export class RequestBody extends Readable {
   readonly #clientRequest: ClientRequest;
 
-  /** @param maxBytes the longest that goes on; `undefined`: any */
-  constructor(clientRequest: ClientRequest, maxBytes: number | undefined) {
+  /**
+   * @param maxBytes the longest that goes on; `undefined`: any
+   * @param record counts what is read
+   */
+  constructor(clientRequest: ClientRequest, maxBytes: number | undefined, record: { receivedBytes: number }) {
     super();
     this.#clientRequest = clientRequest;
     // undici stops listening when it is done with a request, and an error that nobody hears ends the process.
     this.on("error", () => {});
-    let bytes = 0;
     clientRequest.on("data", (chunk: Buffer) => {
-      bytes += chunk.length;
+      record.receivedBytes += chunk.length;
       // An end here would make a whole body of its beginning: only an error keeps the upstream from taking it.
-      if (maxBytes !== undefined && bytes > maxBytes && !this.destroyed)
+      if (maxBytes !== undefined && record.receivedBytes > maxBytes && !this.destroyed)
         this.destroy(new BodyTooLarge(maxBytes));
       if (!this.destroyed && !this.push(chunk)) clientRequest.pause();
     });

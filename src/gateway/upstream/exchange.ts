@@ -5,6 +5,7 @@ import { endResponse, isGone, writePiece } from "../client/client-response.ts";
 import { cutResponse } from "../client/cut-response.ts";
 import { isChunkedAlone } from "../client/message-body.ts";
 import { hasNoContent, sendHead, sendInterim, sendTrailers } from "../client/response-relay.ts";
+import type { RequestRecord } from "../request-record.ts";
 import { mayRetry } from "./retry.ts";
 import type { Watched } from "./stall-watch.ts";
 import type { ConnectionUse, HeadController, TransportHandler, TransportRequest } from "./transport.ts";
@@ -40,11 +41,26 @@ export interface ExchangeOwner {
   closed(exchange: Exchange): void;
 }
 
+/** The part of a record that is filled while a request is forwarded. */
+export type ExchangeRecord = Pick<
+  RequestRecord,
+  "forwardedAt" | "upstreamRespondedAt" | "upstreamStatus" | "receivedBytes" | "relayedBytes"
+>;
+
+/** What an exchange is between. */
+export interface ExchangeParties {
+  readonly clientRequest: ClientRequest;
+  readonly clientResponse: ClientResponse;
+  readonly request: TransportRequest;
+  readonly record: ExchangeRecord;
+}
+
 /** Carries one request to the upstream and its response to the client, at the client's speed. */
 export class Exchange implements TransportHandler, Watched {
   readonly request: TransportRequest;
   readonly #clientRequest: ClientRequest;
   readonly #clientResponse: ClientResponse;
+  readonly #record: ExchangeRecord;
   readonly #owner: ExchangeOwner;
   readonly #onFailure: (failure: UpstreamFailure) => void;
   /** It has not been dispatched: it waits for a connection to be free. */
@@ -65,22 +81,19 @@ export class Exchange implements TransportHandler, Watched {
   #clientIsGone = false;
   /** Since something came from the upstream, or since it has begun to wait. */
   #ticks = 0;
-  /** The body that has been given to the connection of the client, in bytes. */
-  #written = 0;
   /** What the client had taken of it at the last tick, more or less; and since when it is that much, while more waits. */
   #taken = 0;
   #stuckTicks = 0;
 
   constructor(
-    clientRequest: ClientRequest,
-    clientResponse: ClientResponse,
-    request: TransportRequest,
+    { clientRequest, clientResponse, request, record }: ExchangeParties,
     owner: ExchangeOwner,
     onFailure: (failure: UpstreamFailure) => void,
   ) {
     this.#clientRequest = clientRequest;
     this.#clientResponse = clientResponse;
     this.request = request;
+    this.#record = record;
     this.#owner = owner;
     this.#onFailure = onFailure;
     // Also where the client was answered otherwise: nobody waits for the upstream any more.
@@ -136,6 +149,8 @@ export class Exchange implements TransportHandler, Watched {
       controller.abort(new Error(`the transfer coding ${transferEncoding} is not known here`));
       return;
     }
+    this.#record.upstreamRespondedAt = performance.now();
+    this.#record.upstreamStatus = statusCode;
     // A stream of events may be silent for as long as nothing happens.
     this.#isEventStream = EVENT_STREAM.test(String(contentType));
     this.#hasContent = !hasNoContent(statusCode);
@@ -146,7 +161,7 @@ export class Exchange implements TransportHandler, Watched {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#ticks = 0;
-    this.#written += chunk.length;
+    this.#record.relayedBytes += chunk.length;
     if (this.#hasContent && !writePiece(this.#clientResponse, chunk)) {
       this.#isBlocked = true;
       controller.pause();
@@ -204,7 +219,7 @@ export class Exchange implements TransportHandler, Watched {
   /** Whether bytes wait for the client, and it has taken none of them for too long. */
   #clientTakesNothing(): boolean {
     const { writableLength, socket } = this.#clientResponse;
-    const taken = this.#written - writableLength;
+    const taken = this.#record.relayedBytes - writableLength;
     // One that waits behind another response on its connection has no connection yet.
     const isStuck = writableLength > 0 && taken === this.#taken && socket;
     this.#taken = taken;
@@ -219,7 +234,7 @@ export class Exchange implements TransportHandler, Watched {
   #isWhole(cause: Error): boolean {
     if (codeOf(cause) !== "UND_ERR_RES_CONTENT_LENGTH_MISMATCH" || !this.#isRelaying) return false;
     const [, length] = /^(\d+) +$/.exec(String(this.#contentLength)) ?? [];
-    return Number(length) === this.#written;
+    return Number(length) === this.#record.relayedBytes;
   }
 
   #mayRetry(cause: Error): boolean {

@@ -5,7 +5,7 @@ import type { RawFields } from "../fields.ts";
 import type { WebSocketHandshake } from "../websocket/websocket-handshake.ts";
 import { createWebSocketTunnels, type UpstreamHandshake } from "../websocket/websocket-tunnel.ts";
 import { createConnector } from "./connector.ts";
-import { Exchange, type ExchangeOwner } from "./exchange.ts";
+import { Exchange, type ExchangeOwner, type ExchangeRecord } from "./exchange.ts";
 import { createHealthCheck, type HealthCheck, type UpstreamHealth } from "./health-check.ts";
 import { StallWatch, ticksOf } from "./stall-watch.ts";
 import type { Transport } from "./transport.ts";
@@ -25,6 +25,8 @@ export interface UpstreamRequest {
   readonly hasBody: boolean;
   /** The longest body that goes on; `undefined`: any. */
   readonly maxBodyBytes: number | undefined;
+  /** Told of what comes from the backend. */
+  readonly record: ExchangeRecord;
 }
 
 /** Something that happened to an upstream: its files were read again, or it is healthy or not. */
@@ -130,17 +132,19 @@ export async function openUpstream(
 
   return {
     name: formatUpstream(options),
-    forward(clientRequest, clientResponse, { method, target, fields, hasBody, maxBodyBytes }, onFailure) {
+    forward(clientRequest, clientResponse, upstreamRequest, onFailure) {
+      const { method, target, fields, hasBody, maxBodyBytes, record } = upstreamRequest;
       const hasRoom = waiting.size === 0 && transport.hasRoom();
       if (!hasRoom && waiting.size >= pending) return onFailure(TOO_MANY_WAIT);
       const request = {
         method,
         target,
         fields,
-        body: hasBody ? new RequestBody(clientRequest, maxBodyBytes) : null,
+        body: hasBody ? new RequestBody(clientRequest, maxBodyBytes, record) : null,
         acceptsTrailers: options.http2 && acceptsTrailers(clientRequest),
       };
-      const exchange = new Exchange(clientRequest, clientResponse, request, owner, onFailure);
+      record.forwardedAt = performance.now();
+      const exchange = new Exchange({ clientRequest, clientResponse, request, record }, owner, onFailure);
       watch.add(exchange);
       if (hasRoom) return transport.dispatch(request, exchange);
       exchange.isWaiting = true;

@@ -6,6 +6,7 @@ import { errors } from "undici";
 import { endConnection } from "../client/client-response.ts";
 import { isChunkedAlone } from "../client/message-body.ts";
 import { clientResponseFields, fieldRecord } from "../fields.ts";
+import type { RequestRecord } from "../request-record.ts";
 import type { WebSocketHandshake } from "./websocket-handshake.ts";
 
 /** How long a handshake may take, in seconds. */
@@ -18,11 +19,18 @@ export interface HandshakeTimeouts {
   readonly sendSeconds: number;
 }
 
+/** The part of a record that is filled while a handshake is sent on. */
+export type HandshakeRecord = Pick<
+  RequestRecord,
+  "forwardedAt" | "upstreamRespondedAt" | "upstreamStatus" | "isTunnel"
+>;
+
 /** What a relay needs beside the handshake. */
 export interface HandshakeRelayOptions {
   readonly timeouts: HandshakeTimeouts;
   /** What ends when the backend is given up: requests that wait for their answer, and tunnels. */
   readonly live: Set<ClientRequest | Duplex>;
+  readonly record: HandshakeRecord;
   /** Called once at most. */
   readonly onFailure: (cause: Error) => void;
 }
@@ -89,8 +97,14 @@ export class HandshakeRelay {
     this.#options.onFailure(cause);
   }
 
+  #noteAnswer({ statusCode }: IncomingMessage): void {
+    this.#options.record.upstreamRespondedAt = performance.now();
+    this.#options.record.upstreamStatus = statusCode;
+  }
+
   /** Any answer but a switch of protocols is a response like that to a plain request. */
   #relay(response: IncomingMessage): void {
+    this.#noteAnswer(response);
     const { clientResponse } = this.#handshake;
     const problem = responseProblemOf(response);
     if (problem !== undefined) {
@@ -123,6 +137,7 @@ export class HandshakeRelay {
   }
 
   #switchProtocols(response: IncomingMessage, upstreamSocket: Duplex, head: Buffer): void {
+    this.#noteAnswer(response);
     const { clientRequest, clientResponse } = this.#handshake;
     const problem = switchProblemOf(response, clientRequest);
     if (problem !== undefined) this.#fail(new Error(problem));
@@ -131,6 +146,7 @@ export class HandshakeRelay {
       return;
     }
     this.#settle();
+    this.#options.record.isTunnel = true;
     const clientSocket = this.#handshake.switchProtocols(() => {
       endSide(clientSocket);
       endSide(upstreamSocket as Socket);

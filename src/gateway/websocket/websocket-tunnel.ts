@@ -5,7 +5,7 @@ import { ProxyServer } from "http-proxy-3";
 import { errors } from "undici";
 import { fieldRecord, type RawFields } from "../fields.ts";
 import type { Connect } from "../upstream/connector.ts";
-import { HandshakeRelay, type HandshakeTimeouts } from "./handshake-relay.ts";
+import { type HandshakeRecord, HandshakeRelay, type HandshakeTimeouts } from "./handshake-relay.ts";
 import type { WebSocketHandshake } from "./websocket-handshake.ts";
 
 /** A handshake that is ready to be sent on. */
@@ -14,6 +14,8 @@ export interface UpstreamHandshake {
   readonly target: string;
   /** Without those of the connection. */
   readonly fields: RawFields;
+  /** Told of what comes from the backend. */
+  readonly record: HandshakeRecord;
 }
 
 /** The tunnels to one backend. */
@@ -83,7 +85,9 @@ export function createWebSocketTunnels(
     open(handshake, upstreamHandshake, onFailure) {
       const { socket } = handshake.clientRequest;
       proxy.ws(messageOf(upstreamHandshake, host, socket), socket, NOTHING, () => {});
-      new HandshakeRelay(handshake, upstreamRequest, { timeouts, live, onFailure });
+      const { record } = upstreamHandshake;
+      record.forwardedAt = performance.now();
+      new HandshakeRelay(handshake, upstreamRequest, { timeouts, live, record, onFailure });
     },
     destroy() {
       for (const end of live) end.destroy(new errors.ClientDestroyedError());

@@ -18,7 +18,7 @@ import {
 async function startServer() {
   const bodies: { readonly hasBody: boolean; readonly text: string; readonly outcome: string }[] = [];
   const server = createServer(async (clientRequest, clientResponse) => {
-    const body = new RequestBody(clientRequest, undefined);
+    const body = new RequestBody(clientRequest, undefined, { receivedBytes: 0 });
     let text = "";
     body.on("data", (piece) => {
       text += piece;

@@ -7,7 +7,7 @@ import { startBackend } from "../../support/backend.ts";
 test("a client that goes away does no harm where nobody reads its body any more", async () => {
   const { promise: ended, resolve } = Promise.withResolvers<RequestBody>();
   await using server = await startBackend((request) => {
-    const body = new RequestBody(request, undefined);
+    const body = new RequestBody(request, undefined, { receivedBytes: 0 });
     body.on("close", () => resolve(body));
     client.destroy();
   });
@@ -22,7 +22,7 @@ test("a client that goes away does no harm where nobody reads its body any more"
 
 test("a body that is given up leaves the client's connection open for an answer", async () => {
   await using server = await startBackend((request, response) => {
-    new RequestBody(request, undefined).destroy(new Error("given up"));
+    new RequestBody(request, undefined, { receivedBytes: 0 }).destroy(new Error("given up"));
     response.end("answered");
   });
   const client = connect(server.port, "127.0.0.1", () =>

@@ -11,6 +11,7 @@ import { describe, expect, test } from "vitest";
 import { hasBody } from "../../../src/gateway/client/message-body.ts";
 import { receivedFieldsOf } from "../../../src/gateway/client/received-fields.ts";
 import type { RawFields } from "../../../src/gateway/fields.ts";
+import { RequestRecord } from "../../../src/gateway/request-record.ts";
 import { END_HEADERS, END_STREAM } from "../../support/http2-frames.ts";
 import { startRawBackend } from "../../support/raw-backend.ts";
 import { exchange, sendRaw, statusesOf } from "../../support/raw-client.ts";
@@ -31,7 +32,14 @@ async function startFront(origin: string, http2 = false) {
   const server = createHttp2Server((clientRequest, clientResponse) => {
     const fields = receivedFieldsOf(clientRequest) as RawFields;
     const { method, url: target } = clientRequest;
-    const request = { method, target, fields, hasBody: hasBody(clientRequest), maxBodyBytes: undefined };
+    const request = {
+      method,
+      target,
+      fields,
+      hasBody: hasBody(clientRequest),
+      maxBodyBytes: undefined,
+      record: new RequestRecord(clientRequest, "a"),
+    };
     upstream.forward(clientRequest, clientResponse, request, ({ cause }) => failures.push(cause.message));
   });
   server.listen(0, "127.0.0.1");
