@@ -15,7 +15,8 @@ export interface DemoBackendOptions {
   readonly address: TcpAddress;
   /** The only issuer that is trusted. */
   readonly issuer: string;
-  readonly tokenFields: readonly TokenField[];
+  /** Those of the moment. */
+  readonly tokenFields: () => readonly TokenField[];
 }
 
 /**
@@ -25,7 +26,7 @@ export interface DemoBackendOptions {
 export async function startDemoBackend({ address, issuer, tokenFields }: DemoBackendOptions) {
   const verify = createVerifier(issuer);
   const server = createServer(async (request, response) => {
-    const found = findToken(request, tokenFields);
+    const found = findToken(request, tokenFields());
     const token =
       found === undefined ? { verified: false, reason: "the request carries no token" } : await verify(found);
     const { method, url, headers } = request;

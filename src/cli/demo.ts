@@ -15,6 +15,7 @@ import {
   upstreamOption,
 } from "./configuration.ts";
 import { startDemoBackend, type TokenField } from "./demo-backend.ts";
+import { reloadOnChange } from "./reloading.ts";
 import { describeRunning, startSidecar } from "./running.ts";
 import { closeOnSignal } from "./stop-signals.ts";
 
@@ -32,21 +33,27 @@ export function addDemoCommand(program: Command): Command {
     .addOption(upstreamOption())
     .addOption(listenOption())
     .action(async (flags: Omit<ConfigurationFlags, "workers">) => {
-      const { config, warnings } = await readDemoConfiguration(flags);
-      printWarnings(warnings);
-      const address = backendAddressOf(config);
-      const { sidecar, running } = await startSidecar(config);
-      const options = { address, issuer: running.issuer.url, tokenFields: tokenFieldsOf(config) };
+      const read = () => readDemoConfiguration(flags);
+      const parsed = await read();
+      printWarnings(parsed.warnings);
+      const address = backendAddressOf(parsed.config);
+      const { sidecar, running, config, reload } = await startSidecar(parsed.config);
+      const options = { address, issuer: running.issuer.url, tokenFields: () => tokenFieldsOf(config()) };
       const backend = await startDemoBackend(options).catch(async (error: unknown) => {
         await sidecar.close();
-        throw backendError(config, error);
+        throw backendError(parsed.config, error);
       });
       const closed = closeOnSignal(async () => {
         await sidecar.close();
         await backend.close();
       });
+      await reloadOnChange({
+        file: parsed.file,
+        read,
+        apply: (load) => reload(async () => (await load()).config),
+      });
       console.error(
-        `${describeRunning(config, running)}\n\nThe demo backend verifies each token. Try it:\n  curl ${running.url}/orders/42\n`,
+        `${describeRunning(parsed.config, running)}\n\nThe demo backend verifies each token. Try it:\n  curl ${running.url}/orders/42\n`,
       );
       await closed;
     });

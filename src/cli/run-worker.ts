@@ -4,14 +4,13 @@ import { type ConfigurationSource, parseConfig } from "../config/parse.ts";
 import { adoptionOf } from "../config/restart.ts";
 import { reasonOf } from "../errors.ts";
 import { adoptPassedSockets } from "../gateway/listen/inherited-socket.ts";
-import type { Sidecar } from "../sidecar.ts";
 import { printFailure } from "./failure.ts";
-import { describeRunning, reloadSidecar, startSidecar } from "./running.ts";
+import { describeRunning, type StartedSidecar, startSidecar } from "./running.ts";
 import type { ReloadOrder, WorkerMessage, WorkerOrder, WorkerReloadOutcome } from "./worker-messages.ts";
 
 /** Runs the sidecar of one worker, as the process that started it orders. */
 export function runWorker(): void {
-  let starting: Promise<Sidecar> | undefined;
+  let starting: Promise<StartedSidecar> | undefined;
   const ended = Promise.withResolvers<void>();
 
   process.on("message", async (order: WorkerOrder) => {
@@ -19,10 +18,10 @@ export function runWorker(): void {
       starting = start(order);
       await starting;
     } else if (order.kind === "reload") {
-      const sidecar = await starting;
-      if (sidecar) tell({ kind: "reloaded", ...(await reload(sidecar, order)) });
+      const started = await starting;
+      if (started) tell({ kind: "reloaded", ...(await reload(started, order)) });
     } else if (order.kind === "stop") {
-      await (await starting)?.close(order);
+      await (await starting)?.sidecar.close(order);
       tell({ kind: "closed" });
       // A connection may be on its way here. It goes back, to another worker; but not if this process is gone.
       await ended.promise;
@@ -33,7 +32,7 @@ export function runWorker(): void {
   // Who started this process is gone, and so are the listeners. Without this, node:cluster ends a worker at once.
   process.prependOnceListener("disconnect", async () => {
     if (cluster.worker) cluster.worker.exitedAfterDisconnect = true;
-    await (await starting)?.close();
+    await (await starting)?.sidecar.close();
     process.exit();
   });
 
@@ -48,21 +47,25 @@ export function runWorker(): void {
   tell({ kind: "listening" });
 }
 
-async function start({ source, latest, sockets }: Extract<WorkerOrder, { kind: "start" }>): Promise<Sidecar> {
+async function start({
+  source,
+  latest,
+  sockets,
+}: Extract<WorkerOrder, { kind: "start" }>): Promise<StartedSidecar> {
   try {
     adoptPassedSockets(sockets);
     const { config } = adoptionOf(configOf(latest), configOf(source));
-    const { sidecar, running } = await startSidecar(config);
-    tell({ kind: "ready", description: describeRunning(config, running) });
-    return sidecar;
+    const started = await startSidecar(config);
+    tell({ kind: "ready", description: describeRunning(config, started.running) });
+    return started;
   } catch (error) {
     process.exit(printFailure(error));
   }
 }
 
-async function reload(sidecar: Sidecar, order: ReloadOrder): Promise<WorkerReloadOutcome> {
+async function reload(started: StartedSidecar, order: ReloadOrder): Promise<WorkerReloadOutcome> {
   try {
-    const { needsRestart } = await reloadSidecar(sidecar, async () => {
+    const needsRestart = await started.reload(() => {
       if ("problem" in order) throw new Error(order.problem);
       return configOf(order.source);
     });

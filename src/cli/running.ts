@@ -8,17 +8,26 @@ import { formatUpstream } from "../gateway/upstream/upstream-options.ts";
 import type { KeyEvent } from "../issuer/keys/key-set.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
 import type { PolicyEvent } from "../open-routes.ts";
-import {
-  createSidecar,
-  type ListenerEvent,
-  type ReloadOutcome,
-  type RunningSidecar,
-  type Sidecar,
-} from "../sidecar.ts";
+import { createSidecar, type ListenerEvent, type RunningSidecar, type Sidecar } from "../sidecar.ts";
 import { escapeControls } from "./printable.ts";
 
+/** A sidecar that has been started. */
+export interface StartedSidecar {
+  readonly sidecar: Sidecar;
+  readonly running: RunningSidecar;
+  /** The configuration in use. */
+  config(): Config;
+  /**
+   * Puts another configuration in the place of the one in use.
+   *
+   * @returns the keys that have no effect before a restart
+   * @throws {Error} what `load` throws, and what cannot be opened
+   */
+  reload(load: () => Config | Promise<Config>): Promise<readonly string[]>;
+}
+
 /** Starts a sidecar that tells of failed requests, and of its keys, on standard error. */
-export async function startSidecar(config: Config): Promise<{ sidecar: Sidecar; running: RunningSidecar }> {
+export async function startSidecar(config: Config): Promise<StartedSidecar> {
   const sidecar = createSidecar(config, {
     onFailure: printFailure,
     onKeyEvent: printKeyEvent,
@@ -26,16 +35,22 @@ export async function startSidecar(config: Config): Promise<{ sidecar: Sidecar; 
     onListenerEvent: printEvent,
   });
   surviveRejections(config);
-  return { sidecar, running: await sidecar.start() };
-}
-
-/** Puts another configuration in the place of the one that a started sidecar uses. */
-export async function reloadSidecar(sidecar: Sidecar, load: () => Promise<Config>): Promise<ReloadOutcome> {
-  return sidecar.reload(async () => {
-    const config = await load();
-    surviveRejections(config);
-    return config;
-  });
+  const running = await sidecar.start();
+  let current = config;
+  return {
+    sidecar,
+    running,
+    config: () => current,
+    async reload(load) {
+      const outcome = await sidecar.reload(async () => {
+        const next = await load();
+        surviveRejections(next);
+        return next;
+      });
+      current = outcome.config;
+      return outcome.needsRestart;
+    },
+  };
 }
 
 /** A promise that the code of a policy leaves to itself must not end the sidecar. */

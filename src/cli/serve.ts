@@ -12,7 +12,7 @@ import {
   workersOption,
 } from "./configuration.ts";
 import { reloadOnChange } from "./reloading.ts";
-import { describeRunning, reloadSidecar, startSidecar } from "./running.ts";
+import { describeRunning, startSidecar } from "./running.ts";
 import { closeOnSignal, describeStop, notReadySecondsOf } from "./stop-signals.ts";
 import { runWorkers } from "./workers.ts";
 
@@ -36,23 +36,14 @@ export function addServeCommand(program: Command): Command {
       printWarnings(parsed.warnings);
       const workers = parsed.config.workers === "auto" ? availableParallelism() : parsed.config.workers;
       if (workers > 1) return runWorkers(parsed, workers, { file, read });
-      let { config } = parsed;
-      const { sidecar, running } = await startSidecar(config);
+      const { sidecar, running, config, reload } = await startSidecar(parsed.config);
       // Whoever reads that it runs may send a signal at once.
       const closed = closeOnSignal(
-        (signal) => sidecar.close({ notReadySeconds: notReadySecondsOf(config, signal) }),
-        (signal) => describeStop(config, signal),
+        (signal) => sidecar.close({ notReadySeconds: notReadySecondsOf(config(), signal) }),
+        (signal) => describeStop(config(), signal),
       );
-      await reloadOnChange({
-        file,
-        read,
-        async apply(readAgain) {
-          const outcome = await reloadSidecar(sidecar, async () => (await readAgain()).config);
-          config = outcome.config;
-          return outcome.needsRestart;
-        },
-      });
-      console.error(describeRunning(config, running));
+      await reloadOnChange({ file, read, apply: (load) => reload(async () => (await load()).config) });
+      console.error(describeRunning(parsed.config, running));
       await closed;
     });
 }
