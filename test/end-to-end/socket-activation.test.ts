@@ -1,28 +1,17 @@
 import { once } from "node:events";
 import { linkSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
-import { type AddressInfo, createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { expect, test, vi } from "vitest";
 import { startBackend } from "../support/backend.ts";
 import { runCommand, startCommand, temporaryFolder } from "../support/command-line.ts";
+import { openSocket } from "../support/passed-socket.ts";
 import { printed, replaceWorker, workersOf } from "../support/workers.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
 const ISSUER = "issuer: {url: 'https://issuer.example/__issuer'}\ntimeouts: {drain: 2s, notReady: 1s}\n";
-
-/** A socket that listens, to be passed to a process. It has to be closed here then, so that this process accepts nothing. */
-async function openSocket(where: number | string = 0) {
-  const server = createServer();
-  server.listen(typeof where === "string" ? { path: where } : { port: where, host: "127.0.0.1" });
-  await once(server, "listening");
-  const { fd } = (server as Server & { readonly _handle: { readonly fd: number } })._handle;
-  const address = server.address();
-  const url = typeof address === "string" ? address : `http://127.0.0.1:${(address as AddressInfo).port}`;
-  return { fd, url, close: () => server.close() };
-}
 
 const variablesFor = (names: string) => {
   const count = names.split(":").length;

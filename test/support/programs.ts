@@ -25,6 +25,11 @@ export const H2LOAD: Program = {
 
 export const NETCAT: Program = { probe: ["nc", "-h"], note: "nc is needed: apt-get install netcat-openbsd" };
 
+export const SYSTEMD_ANALYZE: Program = {
+  probe: ["systemd-analyze", "--version"],
+  note: "systemd-analyze is needed: apt-get install systemd",
+};
+
 /** The part of Vitest's test context that is needed here. */
 interface Skippable {
   skip(note: string): void;
