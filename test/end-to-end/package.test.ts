@@ -59,6 +59,7 @@ test("the published package holds what a user needs, and works installed from it
     "docs/authenticators/trusted-header.md",
     "docs/behind-a-proxy.md",
     "docs/configuration.md",
+    "docs/deploying.md",
     "docs/errors.md",
     "docs/explain.md",
     "docs/forwarding.md",
