@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createAdminHandler } from "./admin/admin-endpoints.ts";
+import type { ConfigurationStatus } from "./admin/configuration.ts";
 import {
   configurationReadiness,
   keysReadiness,
@@ -152,7 +153,12 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   const reloads = new JobQueue();
   let keys: AdaptableKeys | undefined;
   let keyProblem: string | undefined;
-  let configurationProblem: string | undefined;
+  let status: Omit<ConfigurationStatus, "describe"> = {
+    loadedAt: now(),
+    triedAt: now(),
+    problem: undefined,
+    needsRestart: [],
+  };
   let service: Service | undefined;
   /** Puts the parts of a configuration together, once the keys and the address are known. */
   let serviceOf: ((next: Config, opened: OpenedRoutes) => Service) | undefined;
@@ -230,10 +236,11 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
         throw error;
       }
       void before.handlers.idle().then(before.opened.close);
-      configurationProblem = undefined;
+      const { needsRestart } = adoption;
+      status = { loadedAt: now(), triedAt: now(), problem: undefined, needsRestart };
       return adoption;
     } catch (error) {
-      configurationProblem = reasonOf(error);
+      status = { ...status, triedAt: now(), problem: reasonOf(error) };
       throw error;
     }
   }
@@ -262,7 +269,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     const current = () => service as Service;
     const readiness = readinessOf([
       lifecycle,
-      configurationReadiness(() => configurationProblem),
+      configurationReadiness(() => status.problem),
       keysReadiness(
         keys,
         () => keyNeedsOf(current().config),
@@ -277,6 +284,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
         issuer: () => current().issuer,
         limits: config.limits,
         readiness,
+        configuration: () => ({ ...status, describe: current().config.describe }),
         host,
       }),
     });

@@ -6,8 +6,9 @@ import type { Limits } from "../gateway/limits.ts";
 import { answerProblem, type RequestProblem } from "../gateway/problem.ts";
 import { formProblemOf } from "../gateway/request-form.ts";
 import type { Issuer } from "../issuer/issuer.ts";
+import { type ConfigurationStatus, configurationBody } from "./configuration.ts";
 import { answerIdentityToken } from "./identity-token.ts";
-import { answerLiveness, answerReadiness } from "./probes.ts";
+import { answerJson, answerLiveness, answerReadiness } from "./probes.ts";
 import type { ReadinessSource } from "./readiness.ts";
 
 /** What the operators' listener serves. */
@@ -17,6 +18,8 @@ export interface AdminOptions {
   readonly limits: Limits;
   /** What `/readyz` tells. */
   readonly readiness: ReadinessSource;
+  /** What `/config` tells. */
+  readonly configuration: () => ConfigurationStatus;
   /** The host name that the listener was opened with; `undefined` is every address of the machine. */
   readonly host: string | undefined;
 }
@@ -31,10 +34,23 @@ interface Endpoint {
 }
 
 /** Creates the function that answers every request of the operators' listener. */
-export function createAdminHandler({ issuer, limits, readiness, host }: AdminOptions): AdminHandler {
+export function createAdminHandler({
+  issuer,
+  limits,
+  readiness,
+  configuration,
+  host,
+}: AdminOptions): AdminHandler {
   const endpoints = new Map<string, Endpoint>([
     ["/livez", { methods: READING, answer: (_request, response) => answerLiveness(response) }],
     ["/readyz", { methods: READING, answer: (_request, response) => answerReadiness(response, readiness) }],
+    [
+      "/config",
+      {
+        methods: READING,
+        answer: (_request, response) => answerJson(response, 200, configurationBody(configuration())),
+      },
+    ],
     [
       "/identity/token",
       {

@@ -17,7 +17,8 @@ export function answerReadiness(clientResponse: ClientResponse, readiness: Readi
   });
 }
 
-function answerJson(clientResponse: ClientResponse, status: number, body: object): void {
+/** Answers with JSON that nobody keeps. */
+export function answerJson(clientResponse: ClientResponse, status: number, body: object): void {
   const text = `${JSON.stringify(body)}\n`;
   beginResponse(clientResponse, status, {
     "content-type": "application/json",

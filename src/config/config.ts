@@ -47,6 +47,8 @@ export interface Config {
   readonly authenticators: Readonly<Record<string, AuthenticatorOptions>>;
   /** In order; the first match wins. */
   readonly policies: readonly PolicyConfig[];
+  /** What people may be shown of it: JSON with the keys of the file, every default, and no secret. */
+  readonly describe: () => unknown;
 }
 
 /** A policy, and what has to be opened for it. */

@@ -11,6 +11,7 @@ import { listenersOf, listenOptionsOf } from "./listen-section.ts";
 import { byPlace, ConfigError, formatKey, type Position, type Problem } from "./problems.ts";
 import { requirementOf } from "./require-section.ts";
 import { type SidecarFile, sidecarSchema } from "./schema.ts";
+import { shownConfiguration } from "./shown.ts";
 import { referenceProblemsOf, takesTemplates } from "./templates.ts";
 import { createTokenCompiler } from "./token-settings.ts";
 import { upstreamOptionsOf } from "./upstream-section.ts";
@@ -80,7 +81,10 @@ export function parseConfig(text: string, options: ParseOptions): ParsedConfig {
       problems.push({ file, position, key: formatKey(path), message });
   if (!checked.success || problems.length > 0) throw new ConfigError(problems.toSorted(byPlace));
 
-  const config = deepFreeze(configOf(checked.data, document, baseDirectory));
+  const config = deepFreeze({
+    ...configOf(checked.data, document, baseDirectory),
+    describe: () => shownConfiguration(text, (written) => withOverrides(written, options), checked.data),
+  });
   const lateProblems = lateProblemsOf(config).map(placed);
   if (lateProblems.length > 0) throw new ConfigError(lateProblems);
   const { positionOf } = document;
@@ -109,7 +113,11 @@ function replaceIn(section: unknown, key: string, value: string): unknown {
   return isMap ? { ...section, [key]: value } : value;
 }
 
-function configOf(file: SidecarFile, document: SourceDocument, baseDirectory: string): Config {
+function configOf(
+  file: SidecarFile,
+  document: SourceDocument,
+  baseDirectory: string,
+): Omit<Config, "describe"> {
   const token = createTokenCompiler(file.token, file.issuer.algorithm, document.templateAt);
   const upstream = upstreamOptionsOf(file.upstream, baseDirectory);
   const policies = (file.policies ?? [{ name: "default", match: {} }]).map((policy, index): PolicyConfig => {

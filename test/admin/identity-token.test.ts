@@ -375,7 +375,7 @@ describe("the request", () => {
     expect(status).toBe(404);
     expect(JSON.parse(body)).toMatchObject({
       code: "ERR_ADMIN_PATH_UNKNOWN",
-      detail: "this listener serves /livez, /readyz, /identity/token",
+      detail: "this listener serves /livez, /readyz, /config, /identity/token",
     });
   });
 
