@@ -27,7 +27,9 @@ def verify(authorization: str) -> dict:
         raise jwt.InvalidTokenError("no bearer token")
     key = keys.get_signing_key_from_jwt(token).key
     required = {"require": ["sub", "exp"]}  # PyJWT accepts a token that never expires otherwise
-    return jwt.decode(token, key, ALGORITHMS, required, issuer=ISSUER, audience=AUDIENCE)
+    return jwt.decode(
+        token, key, ALGORITHMS, required, issuer=ISSUER, audience=AUDIENCE, leeway=30
+    )
 
 
 class Handler(BaseHTTPRequestHandler):

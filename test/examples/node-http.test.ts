@@ -2,6 +2,8 @@ import { test } from "vitest";
 import { type ExampleCommand, startExample } from "../support/example.ts";
 import {
   expectAlgorithmIsRefused,
+  expectForgeriesAreRefused,
+  expectIncompleteTokensAreRefused,
   expectOthersAreRefused,
   expectRequestIsAnswered,
 } from "../support/example-claims.ts";
@@ -18,6 +20,8 @@ test.each(["EdDSA", "ES256", "RS256"] as const)(
 
 test("the node:http example refuses every request without the right token", async () => {
   await using example = await startExample(COMMAND, "EdDSA");
+  await expectForgeriesAreRefused(example);
+  await expectIncompleteTokensAreRefused(example);
   await expectOthersAreRefused(example);
 });
 

@@ -2,6 +2,8 @@ import { test } from "vitest";
 import { type ExampleCommand, startExample } from "../support/example.ts";
 import {
   expectAlgorithmIsRefused,
+  expectForgeriesAreRefused,
+  expectIncompleteTokensAreRefused,
   expectOthersAreRefused,
   expectRequestIsAnswered,
 } from "../support/example-claims.ts";
@@ -21,6 +23,8 @@ test.for(["EdDSA", "ES256", "RS256"] as const)(
 test("the Python example refuses every request without the right token", async (context) => {
   requireProgram(context, PYTHON_WITH_PYJWT);
   await using example = await startExample(COMMAND, "EdDSA");
+  await expectForgeriesAreRefused(example);
+  await expectIncompleteTokensAreRefused(example);
   await expectOthersAreRefused(example);
 });
 

@@ -30,6 +30,26 @@ export const SYSTEMD_ANALYZE: Program = {
   note: "systemd-analyze is needed: apt-get install systemd",
 };
 
+/** Those of Debian, by their paths: for whoever is not root they are not on the PATH. */
+export const NGINX = "/usr/sbin/nginx";
+export const HAPROXY = "/usr/sbin/haproxy";
+export const APACHE = "/usr/sbin/apache2";
+
+export const NGINX_WITH_NJS: Program = {
+  probe: ["sh", "-c", `${NGINX} -v && test -e /usr/lib/nginx/modules/ngx_http_js_module.so`],
+  note: `${NGINX} with njs is needed: apt-get install nginx libnginx-mod-http-js`,
+};
+
+export const HAPROXY_ALONE: Program = {
+  probe: [HAPROXY, "-v"],
+  note: `${HAPROXY} is needed: apt-get install haproxy`,
+};
+
+export const APACHE_WITH_OPENIDC: Program = {
+  probe: ["sh", "-c", `${APACHE} -v && test -e /usr/lib/apache2/modules/mod_auth_openidc.so`],
+  note: `${APACHE} with mod_auth_openidc is needed: apt-get install apache2 libapache2-mod-auth-openidc`,
+};
+
 /** The part of Vitest's test context that is needed here. */
 interface Skippable {
   skip(note: string): void;

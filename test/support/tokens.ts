@@ -1,3 +1,4 @@
+import { exportPKCS8, generateKeyPair, type JWTPayload, SignJWT } from "jose";
 import type { SigningAlgorithm } from "../../src/issuer/algorithms.ts";
 import { startBackend } from "./backend.ts";
 import { startSidecar, type TestSidecar } from "./sidecar.ts";
@@ -35,17 +36,28 @@ policies:
 export interface TokenSidecar extends TestSidecar {
   /** Sends a request to the upstream, which gets it with a token of this kind. */
   request(kind?: TokenKind): Promise<Response>;
+  /** Signs any claims at all with the sidecar's key, unless `keys` was given. */
+  sign(claims: JWTPayload): Promise<string>;
+}
+
+/** What else {@link startTokenSidecar} takes. */
+export interface TokenSidecarOptions {
+  /** What `issuer.keys` is, in YAML. Default: a key from the environment. */
+  readonly keys?: string | undefined;
 }
 
 /** Starts a sidecar that signs with `algorithm`, in front of `upstream`. */
 export async function startTokenSidecar(
   upstream: string,
   algorithm: SigningAlgorithm,
+  { keys = "{env: TEST_SIGNING_KEY}" }: TokenSidecarOptions = {},
 ): Promise<TokenSidecar> {
   let lagMilliseconds = 0;
+  const { privateKey } = await generateKeyPair(algorithm, { extractable: true });
   const sidecar = await startSidecar(upstream, {
-    yaml: `issuer: {algorithm: ${algorithm}, keys: {ephemeral: true}}${POLICIES}`,
+    yaml: `issuer: {algorithm: ${algorithm}, keys: ${keys}}${POLICIES}`,
     now: () => Date.now() - lagMilliseconds,
+    env: { TEST_SIGNING_KEY: await exportPKCS8(privateKey) },
   });
   return {
     ...sidecar,
@@ -56,6 +68,10 @@ export async function startTokenSidecar(
       } finally {
         lagMilliseconds = 0;
       }
+    },
+    sign(claims) {
+      const [kid = ""] = sidecar.issuer.jwks().keys.map((key) => key.kid);
+      return new SignJWT(claims).setProtectedHeader({ alg: algorithm, kid }).sign(privateKey);
     },
   };
 }
