@@ -36,6 +36,7 @@ async function measure(connections, webSockets) {
   const [backendPort] = await once(backend.stdout, "data");
   const configuration = {
     listen: "127.0.0.1:0",
+    admin: false,
     upstream: `http://127.0.0.1:${String(backendPort).trim()}`,
     timeouts: { keepAlive: "10m" },
     limits: { connections: connections + webSockets },

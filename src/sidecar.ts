@@ -20,6 +20,7 @@ import {
 } from "./gateway/handle-request.ts";
 import { createIssuerEndpoints } from "./gateway/issuer-endpoints.ts";
 import { ConnectionLimit } from "./gateway/listen/connection-limit.ts";
+import { ListenError } from "./gateway/listen/listen-error.ts";
 import type { ListenAddress, ListenOptions } from "./gateway/listen/listen-options.ts";
 import { createListener } from "./gateway/listen/listener.ts";
 import type { RequestObserver } from "./gateway/request-record.ts";
@@ -277,7 +278,9 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
       ),
       upstreamReadiness(() => current().opened.upstreamHealth()),
     ]);
-    const address = await adminListener.listen();
+    const address = await adminListener.listen().catch((error: unknown) => {
+      throw error instanceof ListenError ? error.ofAdmin() : error;
+    });
     const host = address.kind === "tcp" ? address.host : undefined;
     adminListener.serve({
       request: createAdminHandler({

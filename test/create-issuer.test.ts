@@ -580,7 +580,7 @@ describe("the keys as time goes by", () => {
     [
       "a sidecar's",
       async (directory, onKeyEvent) => {
-        const yaml = `listen: 127.0.0.1:0\nupstream: http://127.0.0.1:9\nissuer: {keys: {directory: ${directory}}}\n`;
+        const yaml = `listen: 127.0.0.1:0\nadmin: false\nupstream: http://127.0.0.1:9\nissuer: {keys: {directory: ${directory}}}\n`;
         const sidecar = createSidecar(parseConfig(yaml, { file: "sidecar.yaml" }).config, { onKeyEvent });
         const { issuer } = await sidecar.start();
         return { ...issuer, close: () => sidecar.close() };

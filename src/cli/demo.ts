@@ -6,6 +6,7 @@ import { loadConfig } from "../config/load.ts";
 import { CountersignError, reasonOf } from "../errors.ts";
 import type { TcpAddress } from "../gateway/listen/listen-options.ts";
 import {
+  adminOption,
   type ConfigurationFlags,
   checkFlags,
   configOption,
@@ -32,6 +33,7 @@ export function addDemoCommand(program: Command): Command {
     .addOption(configOption("the example"))
     .addOption(upstreamOption())
     .addOption(listenOption())
+    .addOption(adminOption())
     .action(async (flags: Omit<ConfigurationFlags, "workers">) => {
       const read = () => readDemoConfiguration(flags);
       const parsed = await read();

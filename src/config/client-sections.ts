@@ -11,7 +11,9 @@ export const timeoutsSection = section({
   keepAlive: timeout.default(75).describe("How long a client's connection stays open without a request."),
   notReady: timeout
     .default(5)
-    .describe("How long /readyz says that the sidecar stops, before it does. For nothing without admin."),
+    .describe(
+      "How long /readyz says that the sidecar stops, before it does. For nothing where admin is false.",
+    ),
   drain: timeout.default(30).describe("How long requests under way may take to end when the sidecar stops."),
 });
 

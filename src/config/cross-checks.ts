@@ -63,7 +63,11 @@ function aboutListeners({ listen, admin, issuer }: Config): CrossProblem[] {
   for (const { address, path } of admin ? [...all, { address: admin.address, path: ["admin"] }] : all) {
     const isAnyPort = address.kind === "tcp" && address.port === 0;
     const name = formatAddress(address);
-    if (seen.has(name) && !isAnyPort) problems.push({ path, message: "another listener has this address" });
+    if (seen.has(name) && !isAnyPort)
+      problems.push({
+        path,
+        message: `another listener has this address${path[0] === "admin" ? `, ${name}; choose another, or false for none` : ""}`,
+      });
     seen.add(name);
   }
   return problems;

@@ -60,8 +60,12 @@ export const listenSection = z.union(
   ADDRESS_EXPECTED,
 );
 
-/** `admin` in the file, where it is an address. */
-export const adminSection = oneListener;
+/** `admin` in the file. */
+export const adminSection = z
+  .union([z.literal(false), oneListener], {
+    error: 'expected an address such as "127.0.0.1:8081", or false for none',
+  })
+  .default({ kind: "tcp", host: "127.0.0.1", port: 8081 });
 
 /**
  * What `listen` says.
@@ -76,8 +80,19 @@ export function listenersOf(
   return [first as ListenOptions, ...others];
 }
 
-/** What one of `listen`, or `admin`, says. */
-export function listenOptionsOf(listen: z.output<typeof oneListener>, baseDirectory: string): ListenOptions {
+/**
+ * What `admin` says; `undefined`: there is no such listener.
+ *
+ * @param baseDirectory what relative paths start from
+ */
+export function adminOf(
+  admin: z.output<typeof adminSection>,
+  baseDirectory: string,
+): ListenOptions | undefined {
+  return admin === false ? undefined : listenOptionsOf(admin, baseDirectory);
+}
+
+function listenOptionsOf(listen: z.output<typeof oneListener>, baseDirectory: string): ListenOptions {
   const { address, mode, tls, http2 } = "kind" in listen ? { address: listen } : listen;
   return {
     address: placed(address, mode, baseDirectory),

@@ -1,5 +1,4 @@
 import { dirname, resolve } from "node:path";
-import type { ListenOptions } from "../gateway/listen/listen-options.ts";
 import { ANONYMOUS, authenticatorOptionsOf } from "./authenticators/sections.ts";
 import { clientTimeoutsOf, limitsOf } from "./client-sections.ts";
 import type { Config, PolicyConfig } from "./config.ts";
@@ -7,7 +6,7 @@ import { type CrossProblem, crossProblemsOf, lateProblemsOf } from "./cross-chec
 import { readDocument, type SourceDocument } from "./document.ts";
 import { identityOf, keySourceOf } from "./issuer-settings.ts";
 import { problemsOf } from "./issues.ts";
-import { listenersOf, listenOptionsOf } from "./listen-section.ts";
+import { adminOf, listenersOf } from "./listen-section.ts";
 import { byPlace, ConfigError, formatKey, type Position, type Problem } from "./problems.ts";
 import { requirementOf } from "./require-section.ts";
 import { type SidecarFile, sidecarSchema } from "./schema.ts";
@@ -139,7 +138,7 @@ function configOf(
   });
   return {
     listen: listenersOf(file.listen, baseDirectory),
-    admin: adminOf(file, baseDirectory),
+    admin: adminOf(file.admin, baseDirectory),
     upstream,
     publicUrl: file.publicUrl,
     trustedProxies: file.trustedProxies,
@@ -165,17 +164,6 @@ function configOf(
     ),
     policies,
   };
-}
-
-const DEFAULT_ADMIN: ListenOptions = {
-  address: { kind: "tcp", host: "127.0.0.1", port: 8081 },
-  tls: undefined,
-  http2: false,
-};
-
-function adminOf({ admin, identity }: SidecarFile, baseDirectory: string): ListenOptions | undefined {
-  if (admin === undefined) return identity && DEFAULT_ADMIN;
-  return admin === false ? undefined : listenOptionsOf(admin, baseDirectory);
 }
 
 function deepFreeze<T>(value: T): T {

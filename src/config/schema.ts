@@ -137,14 +137,7 @@ export const sidecarSchema = section(
     listen: listenSection
       .default({ kind: "tcp", host: "127.0.0.1", port: 8080 })
       .describe("Where clients connect."),
-    admin: z
-      .union([z.literal(false), adminSection], {
-        error: 'expected an address such as "127.0.0.1:8081", or false for none',
-      })
-      .describe(
-        "Where operators and local programs connect. Default: 127.0.0.1:8081 where identity is set, else none.",
-      )
-      .optional(),
+    admin: adminSection.describe("Where operators, probes and local programs connect; false for nowhere."),
     upstream: upstreamSection.describe("The backend that requests are forwarded to."),
     publicUrl: baseUrl
       .describe("What request URLs are built from. Default: the request's own scheme and host.")

@@ -100,7 +100,10 @@ describe("--help", () => {
     ],
     ["api-key hash", ["--claim <name=value...>", "--expires <time>", "--json", "-h, --help"]],
     ["password hash", ["--json", "-h, --help"]],
-    ["demo", ["-c, --config <file>", "--upstream <url>", "--listen <address>", "-h, --help"]],
+    [
+      "demo",
+      ["-c, --config <file>", "--upstream <url>", "--listen <address>", "--admin <address>", "-h, --help"],
+    ],
     ["schema", ["--policy-tests", "-h, --help"]],
   ])("%s lists its options", async (command, options) => {
     const { code, stdout } = await here([...command.split(" "), "--help"]);

@@ -94,7 +94,7 @@ test.each([
     generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }) as string;
   for (const name of ["a.pem", "b.pem"]) writeFileSync(join(folder.path, name), pem(), { mode: 0o600 });
   const { config } = parseConfig(
-    `upstream: http://127.0.0.1:9\nlisten: 127.0.0.1:0\nissuer: {keys: {${keys}}}\n`,
+    `upstream: http://127.0.0.1:9\nlisten: 127.0.0.1:0\nadmin: false\nissuer: {keys: {${keys}}}\n`,
     {
       file: join(folder.path, "sidecar.yaml"),
     },
@@ -121,7 +121,7 @@ test("--admin takes the place of what the file says, or of nothing", async () =>
     expect(await run(admin)).toEqual({
       code: 1,
       stdout: "",
-      stderr: `countersign: cannot listen on 127.0.0.1:${other.port}: another program uses this port; stop it, or choose another port\n`,
+      stderr: `countersign: cannot listen on 127.0.0.1:${other.port}: another program uses this port; stop it, or choose another port; this is the operators' listener: set admin (--admin) to another address, or to false for none\n`,
     });
 });
 

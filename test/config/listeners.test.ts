@@ -34,7 +34,14 @@ describe("a listener is refused where it cannot be:", () => {
     ],
     ['listen: {address: ":1", mode: "0600"}', "2:31 listen.mode: has no effect: this is no Unix socket"],
     ['listen: [":1", ":1"]', "2:16 listen[1]: another listener has this address"],
-    ['listen: ":1"\nadmin: ":1"', "3:8 admin: another listener has this address"],
+    [
+      'listen: ":1"\nadmin: ":1"',
+      "3:8 admin: another listener has this address, *:1; choose another, or false for none",
+    ],
+    [
+      "listen: 127.0.0.1:8081",
+      "1:1 admin: another listener has this address, 127.0.0.1:8081; choose another, or false for none",
+    ],
     ["listen: {address: ':1', http2: 2}", "2:32 listen.http2: expected true or false"],
     ["listen: [':1', {address: 5}]", "2:26 listen[1].address: expected an address"],
     ["listen: [':1', {address: ':2', tls: {cert: a}}]", "2:37 listen[1].tls.key: is missing"],

@@ -519,9 +519,13 @@ describe("admin", () => {
     expect(await response.json()).toMatchObject({ code: "ERR_ADMIN_PATH_UNKNOWN" });
   });
 
-  test("without the key there is none", async () => {
-    await using sidecar = await startSidecar("http://127.0.0.1:9");
-    expect(sidecar.config.admin).toBeUndefined();
+  test("without the key it is at 127.0.0.1:8081", () => {
+    const { admin } = parseConfig("upstream: http://127.0.0.1:9\n", { file: "sidecar.yaml" }).config;
+    expect(admin).toEqual({
+      address: { kind: "tcp", host: "127.0.0.1", port: 8081 },
+      tls: undefined,
+      http2: false,
+    });
   });
 
   test("a port that is taken is refused, and the sidecar does not run without it", async () => {
@@ -533,7 +537,7 @@ describe("admin", () => {
       startAdminSidecar({ yaml: `listen: 127.0.0.1:${port}\nadmin: 127.0.0.1:${other.port}` }),
     ).rejects.toMatchObject({
       code: "ERR_LISTEN",
-      message: `cannot listen on 127.0.0.1:${other.port}: another program uses this port; stop it, or choose another port`,
+      message: `cannot listen on 127.0.0.1:${other.port}: another program uses this port; stop it, or choose another port; this is the operators' listener: set admin (--admin) to another address, or to false for none`,
     });
     await expect(fetch(`http://127.0.0.1:${port}`)).rejects.toThrow("fetch failed");
   });
@@ -762,7 +766,7 @@ describe("the configuration as a whole", () => {
     };
     expect(read("upstream: http://127.0.0.1:9000\n")).toEqual({
       listen: [{ address: { kind: "tcp", host: "127.0.0.1", port: 8080 }, tls: undefined, http2: false }],
-      admin: undefined,
+      admin: { address: { kind: "tcp", host: "127.0.0.1", port: 8081 }, tls: undefined, http2: false },
       upstream,
       publicUrl: undefined,
       trustedProxies: [],

@@ -202,6 +202,7 @@ describe("files that cannot be used", () => {
 
   const YAML = `upstream: http://127.0.0.1:9
 issuer: {keys: {ephemeral: true}}
+admin: false
 listen:
   address: 127.0.0.1:0
   tls: {cert: tls.crt, key: tls.key}
@@ -227,7 +228,7 @@ listen:
 
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /sidecar\.yaml:5:29 listen\.tls\.key: .*tls\.key: this key file is open to other users/,
+      /sidecar\.yaml:6:29 listen\.tls\.key: .*tls\.key: this key file is open to other users/,
     );
   });
 });

@@ -79,6 +79,7 @@ async function startOf(yaml: string, folder: string, backend: TestBackend) {
   const { config } = parseConfig(stringify(file), {
     file: join(folder, "sidecar.yaml"),
     listen: "127.0.0.1:0",
+    admin: "false",
     upstream: backend.url,
   });
   const sidecar = createSidecar(config);

@@ -58,7 +58,7 @@ test("the program in docs/library.md that runs a sidecar ends when it has closed
   using folder = folderWithPackage();
   writeFileSync(
     join(folder.path, "sidecar.yaml"),
-    "listen: 127.0.0.1:0\nupstream: http://127.0.0.1:9\nissuer: {url: http://a/__issuer}\n",
+    "listen: 127.0.0.1:0\nadmin: false\nupstream: http://127.0.0.1:9\nissuer: {url: http://a/__issuer}\n",
   );
   const [, program = ""] = blocksOf("docs/library.md", "js");
   expect(await run(folder, fromHere(program))).toMatch(

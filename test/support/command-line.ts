@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** The real executable, which runs what `npm run build` made. */
@@ -91,12 +91,23 @@ export async function startCommand(
 function spawnExecutable(arguments_: readonly string[], surroundings: Surroundings): ChildProcess {
   const { cwd, env, executable = EXECUTABLE, passed, under = [] } = surroundings;
   const options = { cwd, env: { ...process.env, ...env } };
-  const [command = "", ...rest] = [...under, process.execPath, executable, ...arguments_];
+  const all = [...arguments_, ...withoutOperators(arguments_, cwd)];
+  const [command = "", ...rest] = [...under, process.execPath, executable, ...all];
   if (!passed) return spawn(command, rest, options);
   // The shell becomes the process, so that it knows its id.
   const script = `${passed.variables} exec "$@"`;
   const stdio = ["ignore" as const, "pipe" as const, "pipe" as const, ...passed.fds];
   return spawn("sh", ["-c", script, "sh", command, ...rest], { ...options, stdio });
+}
+
+/** A sidecar has no operators' listener unless its test asks for one: two at the default address would be in each other's way. */
+function withoutOperators(arguments_: readonly string[], cwd = "."): readonly string[] {
+  const [command = ""] = arguments_;
+  if (!["serve", "demo"].includes(command) || arguments_.includes("--admin")) return [];
+  const file = arguments_[arguments_.indexOf("-c") + 1];
+  const path = resolve(cwd, arguments_.includes("-c") && file ? file : "sidecar.yaml");
+  const isAskedFor = existsSync(path) && /^\s*"?admin"?:|"admin":/m.test(readFileSync(path, "utf8"));
+  return isAskedFor ? [] : ["--admin", "false"];
 }
 
 function collect(child: ChildProcess): () => { stdout: string; stderr: string } {

@@ -26,8 +26,10 @@ export interface TestSidecarOptions extends Omit<SidecarOptions, "onFailure"> {
 export async function startSidecar(upstream: string, options: TestSidecarOptions = {}): Promise<TestSidecar> {
   const { yaml = "", ...sidecarOptions } = options;
   const issuer = /^issuer:/m.test(yaml) ? "" : "issuer: {keys: {ephemeral: true}}\n";
+  // One at the default address would be in the way of the next.
+  const admin = /^admin:/m.test(yaml) ? "" : "admin: false\n";
   const listen = /^listen:/m.test(yaml) ? "" : "listen: 127.0.0.1:0\n";
-  const text = `${listen}${/^upstream:/m.test(yaml) ? "" : `upstream: ${upstream}\n`}${issuer}${yaml}`;
+  const text = `${listen}${/^upstream:/m.test(yaml) ? "" : `upstream: ${upstream}\n`}${issuer}${admin}${yaml}`;
   const { config } = parseConfig(text, { file: "sidecar.yaml", env: options.env });
   const failures: TestSidecar["failures"] = [];
   const sidecar = createSidecar(config, {

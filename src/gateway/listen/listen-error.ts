@@ -3,10 +3,25 @@ import { formatAddress, type ListenAddress } from "./listen-options.ts";
 
 /** An address that cannot be listened on. The message names it, and says what to do. */
 export class ListenError extends CountersignError {
+  readonly #address: ListenAddress;
+  readonly #problem: string;
+
   /** @param problem what the address cannot be used for, where the cause alone does not say it */
-  constructor(address: ListenAddress, cause: NodeJS.ErrnoException, problem?: string) {
-    const reason = problem ?? PROBLEMS[address.kind][cause.code ?? ""] ?? reasonOf(cause);
-    super("ERR_LISTEN", `cannot listen on ${formatAddress(address)}: ${reason}`, { cause });
+  constructor(
+    address: ListenAddress,
+    cause: NodeJS.ErrnoException,
+    problem = PROBLEMS[address.kind][cause.code ?? ""] ?? reasonOf(cause),
+  ) {
+    super("ERR_LISTEN", `cannot listen on ${formatAddress(address)}: ${problem}`, { cause });
+    this.#address = address;
+    this.#problem = problem;
+  }
+
+  /** The same of the operators' listener. It opens unasked, so the message names its key, and how to do without it. */
+  ofAdmin(): ListenError {
+    const remedy =
+      "this is the operators' listener: set admin (--admin) to another address, or to false for none";
+    return new ListenError(this.#address, this.cause as Error, `${this.#problem}; ${remedy}`);
   }
 }
 

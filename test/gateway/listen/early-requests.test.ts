@@ -43,6 +43,7 @@ test("a request to the first listener waits while the second one opens", async (
     `
 upstream: ${backend.url}
 issuer: {url: "https://issuer.example", keys: {ephemeral: true}}
+admin: false
 listen: ["unix:c.sock", {address: "127.0.0.1:0", tls: {cert: tls.crt, key: tls.key}}]
 `,
     { file: join(folder.path, "sidecar.yaml") },
