@@ -72,7 +72,7 @@ export async function readConfiguration(
   checkFlags(flags);
   const { upstream, listen, admin } = flags;
   const workers = workersOf(flags);
-  const file = fileOf(flags);
+  const file = findConfigurationFile(flags);
   if (file !== undefined) return loadConfig({ file, upstream, listen, admin, workers });
   if (upstreamIsEnough && upstream !== undefined)
     return parseConfig("", {
@@ -94,7 +94,7 @@ export async function readConfiguration(
  * @throws {UsageError} ERR_USAGE when there is none
  */
 export function configurationFileOf(flags: ConfigurationFlags): string {
-  const file = fileOf(flags);
+  const file = findConfigurationFile(flags);
   if (file === undefined) throw nothingHere("name the configuration with -c FILE");
   return file;
 }
@@ -103,8 +103,8 @@ function nothingHere(remedy: string): UsageError {
   return new UsageError(`there is no ./${DEFAULT_FILE} here: ${remedy}`);
 }
 
-/** The file that the flags mean; `undefined` where there is none. */
-export function fileOf({ config }: Pick<ConfigurationFlags, "config">): string | undefined {
+/** The file that the flags mean, which need not be there; `undefined` where they mean none and ./sidecar.yaml is not there. */
+export function findConfigurationFile({ config }: Pick<ConfigurationFlags, "config">): string | undefined {
   if (config !== undefined) return config;
   return process.env.COUNTERSIGN_CONFIG || (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined);
 }

@@ -3,6 +3,7 @@ import { addApiKeyCommand } from "./api-key.ts";
 import { addDemoCommand } from "./demo.ts";
 import { addExplainCommand } from "./explain.ts";
 import { printFailure } from "./failure.ts";
+import { addHealthCommand } from "./health.ts";
 import { addKeysCommand } from "./keys.ts";
 import { addMintCommand } from "./mint.ts";
 import { addPasswordCommand } from "./password.ts";
@@ -63,6 +64,7 @@ function createProgram(): Command {
     addKeysCommand,
     addApiKeyCommand,
     addPasswordCommand,
+    addHealthCommand,
     addDemoCommand,
     addSchemaCommand,
   ];

@@ -4,7 +4,7 @@ import {
   adminOption,
   type ConfigurationFlags,
   configOption,
-  fileOf,
+  findConfigurationFile,
   listenOption,
   printWarnings,
   readConfiguration,
@@ -32,7 +32,7 @@ export function addServeCommand(program: Command): Command {
     .action(async (flags: ConfigurationFlags) => {
       const read = () => readConfiguration(flags, { upstreamIsEnough: true });
       const parsed = await read();
-      const file = fileOf(flags);
+      const file = findConfigurationFile(flags);
       printWarnings(parsed.warnings);
       const workers = parsed.config.workers === "auto" ? availableParallelism() : parsed.config.workers;
       if (workers > 1) return runWorkers(parsed, workers, { file, read });

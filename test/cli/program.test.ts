@@ -25,6 +25,7 @@ describe("--help", () => {
       "keys",
       "api-key",
       "password",
+      "health",
       "demo",
       "schema",
       "help",
@@ -100,6 +101,7 @@ describe("--help", () => {
     ],
     ["api-key hash", ["--claim <name=value...>", "--expires <time>", "--json", "-h, --help"]],
     ["password hash", ["--json", "-h, --help"]],
+    ["health", ["-c, --config <file>", "--url <url>", "--live", "--json", "-h, --help"]],
     [
       "demo",
       ["-c, --config <file>", "--upstream <url>", "--listen <address>", "--admin <address>", "-h, --help"],
