@@ -4,6 +4,7 @@ import { addDemoCommand } from "./demo.ts";
 import { addExplainCommand } from "./explain.ts";
 import { printFailure } from "./failure.ts";
 import { addHealthCommand } from "./health.ts";
+import { addInitCommand } from "./init.ts";
 import { addKeysCommand } from "./keys.ts";
 import { addMintCommand } from "./mint.ts";
 import { addPasswordCommand } from "./password.ts";
@@ -20,6 +21,7 @@ const DESCRIPTION =
 const EXAMPLES = `
 Examples:
   $ countersign serve --upstream http://127.0.0.1:9000   protect a backend with the defaults
+  $ countersign init                                     write a first ./sidecar.yaml
   $ countersign serve                                    the same, shaped by ./sidecar.yaml
   $ countersign validate                                 what is wrong with ./sidecar.yaml
   $ countersign demo                                     see it work, with a backend that verifies`;
@@ -55,6 +57,7 @@ function createProgram(): Command {
     .configureOutput(OUTPUT)
     .exitOverride();
   const commands = [
+    addInitCommand,
     addServeCommand,
     addValidateCommand,
     addExplainCommand,

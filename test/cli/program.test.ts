@@ -16,6 +16,7 @@ describe("--help", () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const [, commands = ""] = /\nCommands:\n(.*?)\n\n/s.exec(stdout) ?? [];
     expect(commands.split("\n").map((line) => line.trim().split(" ")[0])).toEqual([
+      "init",
       "serve",
       "validate",
       "explain",
@@ -101,6 +102,7 @@ describe("--help", () => {
     ],
     ["api-key hash", ["--claim <name=value...>", "--expires <time>", "--json", "-h, --help"]],
     ["password hash", ["--json", "-h, --help"]],
+    ["init", ["--from-upstream <url>", "-h, --help"]],
     ["health", ["-c, --config <file>", "--url <url>", "--live", "--json", "-h, --help"]],
     [
       "demo",
