@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { addApiKeyCommand } from "./api-key.ts";
 import { addDemoCommand } from "./demo.ts";
+import { addDoctorCommand } from "./doctor.ts";
 import { addExplainCommand } from "./explain.ts";
 import { printFailure } from "./failure.ts";
 import { addHealthCommand } from "./health.ts";
@@ -24,6 +25,7 @@ Examples:
   $ countersign init                                     write a first ./sidecar.yaml
   $ countersign serve                                    the same, shaped by ./sidecar.yaml
   $ countersign validate                                 what is wrong with ./sidecar.yaml
+  $ countersign doctor                                   what is wrong with the sidecar that runs
   $ countersign demo                                     see it work, with a backend that verifies`;
 
 /**
@@ -67,6 +69,7 @@ function createProgram(): Command {
     addKeysCommand,
     addApiKeyCommand,
     addPasswordCommand,
+    addDoctorCommand,
     addHealthCommand,
     addDemoCommand,
     addSchemaCommand,

@@ -54,8 +54,8 @@ async function makeKeys(needs: ReturnType<typeof keyNeedsOf>): Promise<KeySet> {
   return keys.current();
 }
 
-/** Keys that never change. What they sign is never verified, so no key has to be kept for it. */
-function fixedKeys(sets: readonly KeySet[]): IssuerKeys {
+/** Keys that never change. What they sign is of no use for longer than a moment, so no key has to be kept for it. */
+export function fixedKeys(sets: readonly KeySet[]): IssuerKeys {
   const all: KeySet = {
     published: sets.flatMap(({ published }) => published),
     activeKey(purpose, algorithm) {

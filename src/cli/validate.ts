@@ -23,7 +23,7 @@ export function addValidateCommand(program: Command): Command {
     .addOption(configOption())
     .option("--json", "print the problems and warnings as JSON")
     .action(async (flags: ConfigurationFlags & { readonly json?: true }) => {
-      const { problems, warnings, summary } = await check(flags);
+      const { problems, warnings, summary } = await validate(flags);
       if (problems.length > 0) process.exitCode = 1;
       if (flags.json) {
         console.log(JSON.stringify({ valid: problems.length === 0, problems, warnings }, undefined, 2));
@@ -35,15 +35,24 @@ export function addValidateCommand(program: Command): Command {
     });
 }
 
-interface Findings {
+/** What is wrong with a configuration, and doubtful about it. */
+export interface Findings {
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
+  /** What it is, in a line, and the configuration itself; where it can be read as one. */
   readonly summary?: string;
+  readonly parsed?: ParsedConfig;
 }
 
-async function check(flags: ConfigurationFlags): Promise<Findings> {
+/**
+ * Checks the configuration that the flags mean, and the files that it names.
+ *
+ * @throws {UsageError} ERR_USAGE when there is nothing to read
+ */
+export async function validate(flags: ConfigurationFlags): Promise<Findings> {
   try {
-    const { config, warnings, file, positionOf } = await readConfiguration(flags);
+    const parsed = await readConfiguration(flags);
+    const { config, warnings, file, positionOf } = parsed;
     const problems: Problem[] = [];
     const options = { needs: keyNeedsOf(config), env: process.env, now: Date.now };
     await readKeys(config.issuer.keys, options).catch((error: unknown) => {
@@ -60,7 +69,7 @@ async function check(flags: ConfigurationFlags): Promise<Findings> {
       });
     const names = config.policies.map(({ name }) => name).join(", ");
     const summary = `${file} is valid; policies in order: ${names}`;
-    return { problems, warnings, summary };
+    return { problems, warnings, summary, parsed };
   } catch (error) {
     if (error instanceof ConfigError) return { problems: error.problems, warnings: [] };
     throw error;

@@ -26,6 +26,7 @@ describe("--help", () => {
       "keys",
       "api-key",
       "password",
+      "doctor",
       "health",
       "demo",
       "schema",
@@ -103,6 +104,7 @@ describe("--help", () => {
     ["api-key hash", ["--claim <name=value...>", "--expires <time>", "--json", "-h, --help"]],
     ["password hash", ["--json", "-h, --help"]],
     ["init", ["--from-upstream <url>", "-h, --help"]],
+    ["doctor", ["-c, --config <file>", "--url <url>", "--json", "-h, --help"]],
     ["health", ["-c, --config <file>", "--url <url>", "--live", "--json", "-h, --help"]],
     [
       "demo",

@@ -1,0 +1,91 @@
+import type { Config } from "../../config/config.ts";
+import { keyNeedsOf } from "../../config/key-needs.ts";
+import { KeyError } from "../../issuer/keys/key-error.ts";
+import type { KeySet } from "../../issuer/keys/key-set.ts";
+import { type KeySource, readKeys, storeOf } from "../../issuer/keys/key-source.ts";
+import { isRotationDue, type KeyNeed, type Ring } from "../../issuer/keys/ring.ts";
+import { describeRing } from "../key-table.ts";
+import { type Finding, fail, ok, warn } from "./finding.ts";
+
+/** What was found out about the keys. */
+export interface CheckedKeys {
+  readonly findings: readonly Finding[];
+  /** The keys as they are on disk; `undefined` where they cannot be read, or only the sidecar has them. */
+  readonly keys: KeySet | undefined;
+}
+
+const CHECK = "keys";
+const ROTATION = "rotation";
+/** A sidecar that runs does what is due within a minute. */
+const OVERDUE_MILLISECONDS = 3_600_000;
+
+/**
+ * Reads the keys as the sidecar would, permissions included, and changes nothing.
+ *
+ * @param now milliseconds since the epoch
+ */
+export async function checkKeys(config: Config, now: number): Promise<CheckedKeys> {
+  const source = config.issuer.keys;
+  if (source.kind === "ephemeral")
+    return { findings: [ok(CHECK, "the key is in the memory of the sidecar alone")], keys: undefined };
+  const needs = keyNeedsOf(config);
+  try {
+    const keys = await readKeys(source, { needs, env: process.env, now: () => now });
+    const missing = needs.filter(({ purpose, algorithm }) => !keys.activeKey(purpose, algorithm));
+    const findings =
+      missing.length > 0 ? [missingKeys(missing)] : [ok(CHECK, describeKeys(keys, needs, source))];
+    return { findings: [...findings, ...(await checkRotation(source, needs, now))], keys };
+  } catch (error) {
+    if (!(error instanceof KeyError)) throw error;
+    const remedy = "mend it; and run doctor as the user that the sidecar runs as";
+    return { findings: [fail(CHECK, error.message, remedy)], keys: undefined };
+  }
+}
+
+function missingKeys(missing: readonly KeyNeed[]): Finding {
+  const algorithms = missing.map(({ algorithm }) => algorithm).join(", ");
+  return warn(
+    CHECK,
+    `there is no key yet for ${algorithms}`,
+    "start the sidecar, or: countersign keys generate",
+  );
+}
+
+function describeKeys(keys: KeySet, needs: readonly KeyNeed[], source: KeySource): string {
+  const signing = needs.map(
+    ({ purpose, algorithm }) => `${algorithm} key ${keys.activeKey(purpose, algorithm)?.key.kid} signs`,
+  );
+  const closed = source.kind === "directory" ? `; ${source.directory} is closed to other users` : "";
+  return `${signing.join(", ")}${closed}`;
+}
+
+/** Only a directory says when its keys are rotated. */
+async function checkRotation(
+  source: KeySource,
+  needs: readonly KeyNeed[],
+  now: number,
+): Promise<readonly Finding[]> {
+  if (source.kind !== "directory") return [];
+  const { ring } = await storeOf(source).load();
+  return describeRing(ring, needs, source.rotation, now)
+    .filter(({ state }) => state !== "gone")
+    .map(({ kid, algorithm, purpose, state, next }) => {
+      const found = `${algorithm} key ${kid} is ${state}; ${next}`;
+      const need = needs.find((one) => one.algorithm === algorithm && one.purpose === purpose);
+      return state === "active" && need && isOverdue(ring, need, source, now)
+        ? warn(ROTATION, `${algorithm} key ${kid} should have a successor by now`, OVERDUE_REMEDY)
+        : ok(ROTATION, found);
+    });
+}
+
+const OVERDUE_REMEDY =
+  "start the sidecar, which makes it; where one runs, see in its log why it cannot write the directory";
+
+function isOverdue(
+  ring: Ring,
+  need: KeyNeed,
+  { rotation }: Extract<KeySource, { kind: "directory" }>,
+  now: number,
+): boolean {
+  return isRotationDue(ring, need, rotation, now - OVERDUE_MILLISECONDS);
+}
