@@ -23,12 +23,17 @@ export function configurationBody({
   describe,
 }: ConfigurationStatus): object {
   return {
-    // The process that hears SIGHUP.
-    pid: cluster.isWorker ? process.ppid : process.pid,
+    pid: reloadingProcess(),
     loadedAt: new Date(loadedAt).toISOString(),
     triedAt: new Date(triedAt).toISOString(),
     problem,
     needsRestart,
     configuration: describe(),
   };
+}
+
+/** The process that reads the configuration again on SIGHUP; `undefined` where it would end by it. */
+function reloadingProcess(): number | undefined {
+  if (process.listenerCount("SIGHUP") === 0) return undefined;
+  return cluster.isWorker ? process.ppid : process.pid;
 }

@@ -1,17 +1,10 @@
-import { readFile } from "node:fs/promises";
-import { isIP } from "node:net";
 import type { Command } from "commander";
-import { parseUpstreamUrl } from "../config/addresses.ts";
-import { readAdmin } from "../config/admin.ts";
-import { ConfigError } from "../config/problems.ts";
-import { reasonOf } from "../errors.ts";
-import { ask, formatPlace, jsonMapOf, type Place, placeOf } from "./ask.ts";
-import { type ConfigurationFlags, configOption, findConfigurationFile } from "./configuration.ts";
+import { ask, formatPlace, jsonMapOf, type Place } from "./ask.ts";
+import { configOption } from "./configuration.ts";
+import { type OperatorsFlags, operatorsOf, operatorsOption } from "./operators.ts";
 import { printableJson, printableText } from "./printable.ts";
-import { UsageError } from "./usage-error.ts";
 
-interface HealthFlags extends ConfigurationFlags {
-  readonly url?: string;
+interface HealthFlags extends OperatorsFlags {
   readonly live?: true;
   readonly json?: true;
 }
@@ -28,10 +21,7 @@ export function addHealthCommand(program: Command): Command {
       "Asks the operators' listener of a running sidecar whether requests should be sent to it, and exits with 1 where they should not, or where nobody answers within 2 s. It is for the probe of a container. Of the configuration it reads admin alone, and without a file it asks at the default address.",
     )
     .addOption(configOption())
-    .option(
-      "--url <url>",
-      "the operators' listener, such as http://127.0.0.1:8081 (default: the configured one)",
-    )
+    .addOption(operatorsOption())
     .option("--live", "ask whether it lives, not whether it is ready")
     .option("--json", "print the result as JSON")
     .action(async (flags: HealthFlags) => {
@@ -46,44 +36,6 @@ export function addHealthCommand(program: Command): Command {
             health.reasons.map((reason) => `\n  ${printableText(reason)}`).join(""),
         );
     });
-}
-
-/**
- * Where the operators' listener is.
- *
- * @throws {UsageError} ERR_USAGE when there is none, or its place is not known
- * @throws {ConfigError} ERR_CONFIG when the file cannot be read as far as that
- */
-async function operatorsOf(flags: HealthFlags): Promise<Place> {
-  if (flags.url !== undefined) return placeAt(flags.url);
-  const file = findConfigurationFile(flags);
-  const admin = readAdmin(file === undefined ? "" : await textOf(file), { file: file ?? "sidecar.yaml" });
-  if (!admin) throw new UsageError("the configuration has no operators' listener (admin: false)");
-  const place = placeOf(admin);
-  if (place) return place;
-  throw new UsageError(
-    "the configuration does not say where the operators' listener is (admin); name it with --url URL",
-  );
-}
-
-async function textOf(file: string): Promise<string> {
-  return readFile(file, "utf8").catch((error: unknown) => {
-    throw new ConfigError([{ file, key: "", message: `this file cannot be read: ${reasonOf(error)}` }]);
-  });
-}
-
-function placeAt(url: string): Place {
-  const reading = parseUpstreamUrl(url);
-  if ("expected" in reading)
-    throw new UsageError('--url: expected a URL such as "http://127.0.0.1:8081" or "unix:/run/admin.sock"');
-  const { origin, socketPath } = reading.value;
-  if (socketPath !== undefined) return { origin, socketPath };
-  const host = new URL(origin).hostname.replace(/^\[(.*)\]$/, "$1");
-  // A certificate is for a name, and a probe beside the listener has the address alone.
-  return {
-    origin,
-    takesAnyCertificate: host === "localhost" || (isIP(host) !== 0 && /^(?:127\.|::1$)/.test(host)),
-  };
 }
 
 /** What was found out about a sidecar. */

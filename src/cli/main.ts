@@ -9,6 +9,7 @@ import { addInitCommand } from "./init.ts";
 import { addKeysCommand } from "./keys.ts";
 import { addMintCommand } from "./mint.ts";
 import { addPasswordCommand } from "./password.ts";
+import { addReloadCommand } from "./reload.ts";
 import { addSchemaCommand } from "./schema.ts";
 import { addServeCommand } from "./serve.ts";
 import { addTestCommand } from "./test.ts";
@@ -71,6 +72,7 @@ function createProgram(): Command {
     addPasswordCommand,
     addDoctorCommand,
     addHealthCommand,
+    addReloadCommand,
     addDemoCommand,
     addSchemaCommand,
   ];

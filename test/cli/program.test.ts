@@ -28,6 +28,7 @@ describe("--help", () => {
       "password",
       "doctor",
       "health",
+      "reload",
       "demo",
       "schema",
       "help",
@@ -106,6 +107,7 @@ describe("--help", () => {
     ["init", ["--from-upstream <url>", "-h, --help"]],
     ["doctor", ["-c, --config <file>", "--url <url>", "--json", "-h, --help"]],
     ["health", ["-c, --config <file>", "--url <url>", "--live", "--json", "-h, --help"]],
+    ["reload", ["-c, --config <file>", "--url <url>", "--json", "-h, --help"]],
     [
       "demo",
       ["-c, --config <file>", "--upstream <url>", "--listen <address>", "--admin <address>", "-h, --help"],
