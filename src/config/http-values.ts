@@ -8,7 +8,7 @@ import { text } from "./values.ts";
 export const FIELD_NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
 
 const NOT_FOR_A_TOKEN =
-  /^(?:host|content-.*|transfer-encoding|connection|keep-alive|proxy-connection|proxy-authorization|te|trailer|upgrade|expect|via|http2-settings|forwarded|date|x-forwarded-.*|x-request-id|x-real-ip|cookie|accept|accept-.*|user-agent|range|if-.*|origin|referer)$/;
+  /^(?:host|content-.*|transfer-encoding|connection|keep-alive|proxy-connection|proxy-authorization|te|trailer|upgrade|expect|via|http2-settings|forwarded|date|x-forwarded-.*|x-request-id|x-real-ip|cookie|accept|accept-.*|user-agent|range|if-.*|origin|referer|traceparent|tracestate|baggage)$/;
 
 /** The name of the field that carries the token. */
 export const headerName = text('expected a field name such as "Authorization"', (value) => {

@@ -610,6 +610,9 @@ describe("a wrong value is refused with what is expected", () => {
     "Origin",
     "Referer",
     "Proxy-Authorization",
+    "traceparent",
+    "tracestate",
+    "baggage",
   ])("the token cannot go in the field %s", (name) => {
     expect(refusalOf(`${UPSTREAM}token: {headerName: ${name}}\n`)).toBe(
       `${FILE}:2:21 token.headerName: expected another field name: this one has a meaning that the token would destroy`,
