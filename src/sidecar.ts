@@ -28,6 +28,8 @@ import { type Issuer, issuerOver } from "./issuer/issuer.ts";
 import type { AdaptableKeys, KeyEvent } from "./issuer/keys/key-set.ts";
 import { openKeys, rotationOf } from "./issuer/keys/key-source.ts";
 import { createTokens, type Tokens } from "./issuer/tokens.ts";
+import type { Tracing, TracingEvent } from "./observability/traces.ts";
+import { openTracing } from "./observability/tracing.ts";
 import { deciderOf, type OpenedRoutes, openRoutes, type PolicyEvent } from "./open-routes.ts";
 import { JobQueue } from "./refresh.ts";
 import { SharedResources } from "./shared-resources.ts";
@@ -49,6 +51,8 @@ export interface SidecarOptions {
   readonly onPolicyEvent?: (event: PolicyEvent) => void;
   /** Told of what becomes of the certificates of listeners. */
   readonly onListenerEvent?: (event: ListenerEvent) => void;
+  /** Told of what is wrong with traces, where the variables of OpenTelemetry ask for them. */
+  readonly onTracingEvent?: (event: TracingEvent) => void;
 }
 
 /** Something that happened to what a listener reads again and again. */
@@ -138,6 +142,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   const onPolicyEvent = shielded(options.onPolicyEvent ?? (() => {}));
   const reportKeyEvent = shielded(options.onKeyEvent ?? (() => {}));
   const onListenerEvent = shielded(options.onListenerEvent ?? (() => {}));
+  const onTracingEvent = shielded(options.onTracingEvent ?? (() => {}));
   const connectionLimit = new ConnectionLimit(config.limits.connections);
   const listeners = config.listen.map((options, index) =>
     createListener(options, config, {
@@ -163,6 +168,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   let service: Service | undefined;
   /** Puts the parts of a configuration together, once the keys and the address are known. */
   let serviceOf: ((next: Config, opened: OpenedRoutes) => Service) | undefined;
+  let tracing: Tracing | undefined;
   let closing: Promise<void> | undefined;
   let isStopping = false;
 
@@ -177,6 +183,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   async function start(): Promise<RunningSidecar> {
     keys = await openKeys(config.issuer.keys, { needs: keyNeedsOf(config), env, now, onEvent: onKeyEvent });
     const opened = await open(config);
+    tracing = await openTracing(onTracingEvent);
     // Which port it is, and so the issuer's default URL, is known only once it is open.
     const addresses = [];
     for (const listener of listeners) addresses.push(await listener.listen());
@@ -212,6 +219,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
         limits,
         onFailure,
         onEnd,
+        tracer: tracing?.tracer,
       });
       return { config: next, opened, issuer, handlers };
     };
@@ -304,6 +312,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   async function end(drainMilliseconds: number): Promise<void> {
     await Promise.all(listeners.map((listener) => listener.close(drainMilliseconds)));
     await adminListener?.close(ADMIN_DRAIN_MILLISECONDS);
+    await tracing?.close();
     await reloads.idle();
     await resources.close();
     await keys?.close();

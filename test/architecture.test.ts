@@ -14,6 +14,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   issuer: ["refresh.ts", "duration.ts", "errors.ts"],
   policy: ["issuer", "watched-files.ts", "refresh.ts", "errors.ts"],
   gateway: ["policy", "issuer", "watched-files.ts", "refresh.ts", "errors.ts"],
+  observability: ["gateway", "errors.ts"],
   admin: ["gateway", "policy", "issuer", "errors.ts"],
   // It knows the option types of the layers that it fills.
   config: ["gateway", "policy", "issuer", "duration.ts", "errors.ts"],
@@ -26,6 +27,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "refresh.ts",
     "config",
     "admin",
+    "observability",
     "gateway",
     "policy",
     "issuer",
@@ -37,6 +39,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "open-routes.ts",
     "create-issuer.ts",
     "config",
+    "observability",
     "gateway",
     "policy",
     "issuer",

@@ -33,6 +33,7 @@ export async function startSidecar(config: Config): Promise<StartedSidecar> {
     onKeyEvent: printKeyEvent,
     onPolicyEvent: printEvent,
     onListenerEvent: printEvent,
+    onTracingEvent: (event) => printEvent({ key: "traces", ...event }),
   });
   surviveRejections(config);
   const running = await sidecar.start();

@@ -11,7 +11,7 @@ import type { ConnectionLimit } from "./listen/connection-limit.ts";
 import { answerProblem, type RequestProblem } from "./problem.ts";
 import { formProblemOf } from "./request-form.ts";
 import { requestIdOf } from "./request-id.ts";
-import { type RequestObserver, RequestRecord } from "./request-record.ts";
+import { type RequestObserver, RequestRecord, type RequestTracer } from "./request-record.ts";
 import { answerOptions } from "./server-options.ts";
 import type { UpstreamFailure } from "./upstream/upstream-failure.ts";
 import type { WebSocketHandshake } from "./websocket/websocket-handshake.ts";
@@ -26,6 +26,8 @@ export interface RequestPathOptions {
   /** Told of each request that failed for a reason that the operator should know. */
   readonly onFailure: (failure: RequestFailure) => void;
   readonly onEnd: RequestObserver;
+  /** `undefined`: traces are off. */
+  readonly tracer?: RequestTracer | undefined;
 }
 
 /** A request that was answered with an error that is not the client's own. */
@@ -46,7 +48,7 @@ export interface RequestHandlers {
 
 /** Creates the functions that answer each request: it is decided about, then forwarded or refused. */
 export function createRequestHandlers(options: RequestPathOptions): RequestHandlers {
-  const { decide, issuerEndpoints, connectionLimit, limits, onFailure, onEnd } = options;
+  const { decide, issuerEndpoints, connectionLimit, limits, onFailure, onEnd, tracer } = options;
   let underWay = 0;
   let onIdle: (() => void) | undefined;
 
@@ -59,6 +61,7 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
     record.isComplete = record.isTunnel || clientResponse.writableFinished;
     underWay--;
     if (underWay === 0) onIdle?.();
+    record.trace?.ended();
     onEnd(record);
   }
 
@@ -83,6 +86,7 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
     underWay++;
     const requestId = requestIdOf(clientRequest.headers["x-request-id"]);
     const record = new RequestRecord(clientRequest, requestId);
+    if (tracer) record.trace = tracer(record);
     // A tunnel ends with its connection, long after the response.
     (handshake ? clientRequest.socket : clientResponse).once("close", () => end(record, clientResponse));
     const refuse = (problem: RequestProblem) => {
@@ -150,6 +154,7 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
     function forward({ route, target, fields }: Passage) {
       if (isGone(clientResponse) || clientResponse.headersSent) return;
       record.upstream = route.upstream.name;
+      record.trace?.forwarded(fields);
       if (handshake) return route.upstream.tunnel(handshake, { target, fields, record }, failUpstream);
       if (bodyFollows && expectsContinue(clientRequest)) sendContinue(clientResponse);
       route.upstream.forward(

@@ -3,6 +3,7 @@ import type { TokenRequest } from "../issuer/claims-set.ts";
 import type { Authentication } from "../policy/authenticate.ts";
 import type { Policy } from "../policy/policy.ts";
 import type { ClientRequest } from "./client/client-message.ts";
+import type { RawFields } from "./fields.ts";
 
 /**
  * What is known of one request, for whoever observes requests. It is filled while the request is under way: what has not
@@ -44,6 +45,8 @@ export class RequestRecord {
   /** The response was sent whole; of a tunnel: that it was opened. */
   isComplete = false;
   endedAt: number | undefined;
+  /** `undefined` where traces are off. */
+  trace: RequestTrace | undefined;
 
   constructor(clientRequest: ClientRequest, requestId: string) {
     this.clientRequest = clientRequest;
@@ -53,3 +56,16 @@ export class RequestRecord {
 
 /** Told of each request when its response has ended, or its client has left. It must not throw. */
 export type RequestObserver = (record: RequestRecord) => void;
+
+/** What is told of one request to whoever collects traces. Nothing of it throws. */
+export interface RequestTrace {
+  /** The trace that it belongs to, in 32 hex digits: that of the client, or a new one. */
+  readonly traceId: string;
+  /** It goes to the backend: the fields are to say whose child the backend's own work is. */
+  forwarded(fields: RawFields): void;
+  /** Its record is complete. */
+  ended(): void;
+}
+
+/** Begins the trace of a request, in its record. It must not throw. */
+export type RequestTracer = (record: RequestRecord) => RequestTrace;
