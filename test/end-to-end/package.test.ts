@@ -73,6 +73,7 @@ test("the published package holds what a user needs, and works installed from it
     "docs/policy-tests.md",
     "docs/security.md",
     "docs/tls.md",
+    "docs/tracing.md",
     "docs/troubleshooting.md",
     "docs/upstreams.md",
     "docs/verifying/README.md",
