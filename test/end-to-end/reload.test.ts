@@ -3,8 +3,14 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { startBackend } from "../support/backend.ts";
-import { type RunningCommand, startCommand, temporaryFolder } from "../support/command-line.ts";
+import { startCommand, temporaryFolder } from "../support/command-line.ts";
 import { connectTo, startLoad } from "../support/load.ts";
+import {
+  replaceFile,
+  startTwoConfigurations,
+  timesRefused,
+  timesUsed,
+} from "../support/two-configurations.ts";
 import { isAlive, printed, replaceWorker, workersOf } from "../support/workers.ts";
 
 /** Processes start, and each may take a second where others keep the machine busy. */
@@ -40,10 +46,6 @@ async function startBetween(more = "") {
   return { folder, file, one, two, sidecar };
 }
 
-const used = (sidecar: RunningCommand) => sidecar.output().stderr.split("is used from now on").length - 1;
-
-const refused = (sidecar: RunningCommand) => sidecar.output().stderr.split("cannot be used").length - 1;
-
 describe("a change of sidecar.yaml takes effect at once", () => {
   test("where it is written in place", async () => {
     const { file, two, sidecar } = await startBetween();
@@ -54,8 +56,7 @@ describe("a change of sidecar.yaml takes effect at once", () => {
 
   test("where another file takes its name", async () => {
     const { file, two, sidecar } = await startBetween();
-    writeFileSync(`${file}.new`, yamlFor(two.url));
-    renameSync(`${file}.new`, file);
+    replaceFile(file, yamlFor(two.url));
     await printed(sidecar, /is used from now on\n/);
     expect(await ask(sidecar.url)).toBe("two");
   });
@@ -88,9 +89,9 @@ describe("a change of sidecar.yaml takes effect at once", () => {
       await sleep(30);
     }
     await printed(sidecar, /is used from now on\n/);
-    expect(used(sidecar)).toBe(1);
+    expect(timesUsed(sidecar)).toBe(1);
     writeFileSync(file, yamlFor(two.url));
-    await vi.waitFor(() => expect(used(sidecar)).toBe(2), { timeout: 10_000 });
+    await vi.waitFor(() => expect(timesUsed(sidecar)).toBe(2), { timeout: 10_000 });
     expect(await ask(sidecar.url)).toBe("two");
   });
 
@@ -171,49 +172,25 @@ describe("of several workers", () => {
 });
 
 test("under load no request fails, and none meets two configurations, however often the file is saved", async () => {
-  const one = await startBackend((request, response) => answerFor("1", request.headers, response));
-  const two = await startBackend((request, response) => answerFor("2", request.headers, response));
-  onTestFinished(() => one[Symbol.asyncDispose]());
-  onTestFinished(() => two[Symbol.asyncDispose]());
+  await using configurations = await startTwoConfigurations("listen: 127.0.0.1:0\nadmin: false\n");
+  const { texts } = configurations;
   const folder = newFolder();
   const file = join(folder, "sidecar.yaml");
-  const variants = [one, two].map(({ url }, index) =>
-    yamlFor(url, `token: {audience: aud-${index + 1}, headerName: X-Token-${index + 1}}\n`),
-  );
-  writeFileSync(file, variants[0] as string);
+  writeFileSync(file, texts[0]);
   await using sidecar = await startCommand(["serve"], { cwd: folder });
+  const port = Number(new URL(sidecar.url).port);
+  const load = startLoad({ clients: 20, connect: () => connectTo(port), reconnects: true });
 
-  const load = startLoad({
-    clients: 20,
-    connect: () => connectTo(Number(new URL(sidecar.url).port)),
-    reconnects: true,
-  });
   for (let save = 1; save <= 12; save++) {
     const isBroken = save % 4 === 0;
-    const before = isBroken ? refused(sidecar) : used(sidecar);
-    writeFileSync(`${file}.new`, isBroken ? "upstream: [\n" : `${variants[save % 2]}# ${save}\n`);
-    renameSync(`${file}.new`, file);
+    const count = isBroken ? timesRefused : timesUsed;
+    const before = count(sidecar);
+    replaceFile(file, isBroken ? "upstream: [\n" : `${texts[save % 2]}# ${save}\n`);
     if (save % 3 === 0) process.kill(sidecar.pid, "SIGHUP");
-    await vi.waitFor(() => expect(isBroken ? refused(sidecar) : used(sidecar)).toBeGreaterThan(before), {
-      timeout: 10_000,
-    });
+    await vi.waitFor(() => expect(count(sidecar)).toBeGreaterThan(before), { timeout: 10_000 });
     await load.more(50);
   }
   await load.stop();
 
   expect(load.failures).toEqual([]);
 });
-
-/** 200 "ok" where the request has the token of this backend's configuration alone. */
-function answerFor(
-  number: string,
-  headers: Record<string, unknown>,
-  response: { statusCode: number; end(text: string): void },
-) {
-  const fields = Object.keys(headers).filter((name) => name.startsWith("x-token"));
-  const claims = String(headers[`x-token-${number}`]).split(".")[1] ?? "";
-  const isWhole =
-    fields.length === 1 && Buffer.from(claims, "base64url").toString().includes(`"aud-${number}"`);
-  response.statusCode = isWhole ? 200 : 500;
-  response.end(isWhole ? "ok" : `mixed: ${fields.join(", ")}`);
-}
