@@ -71,6 +71,7 @@ test("the published package holds what a user needs, and works installed from it
     "docs/operating.md",
     "docs/policies.md",
     "docs/policy-tests.md",
+    "docs/rotation.svg",
     "docs/security.md",
     "docs/tls.md",
     "docs/tracing.md",
