@@ -76,6 +76,7 @@ test("the published package holds what a user needs, and works installed from it
     "docs/tls.md",
     "docs/tracing.md",
     "docs/troubleshooting.md",
+    "docs/upgrading.md",
     "docs/upstreams.md",
     "docs/verifying/README.md",
     "docs/verifying/apache.md",
