@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import type { SigningAlgorithm } from "./algorithms.ts";
 import { claimsSetOf, lastingClaimsOf, type TokenRequest } from "./claims-set.ts";
 import { KeyError } from "./keys/key-error.ts";
 import type { ActiveKey, IssuerKeys, KeySet } from "./keys/key-set.ts";
@@ -16,6 +17,14 @@ export interface Tokens {
   tokenFor(request: TokenRequest): string | Promise<string>;
 }
 
+/** Told of what becomes of requests for tokens. It must not throw. */
+export interface TokenObserver {
+  /** A token was signed. */
+  signed(algorithm: SigningAlgorithm, milliseconds: number): void;
+  /** A token that was made before, or is being made, will do. */
+  reused(): void;
+}
+
 /** What {@link createTokens} needs. */
 export interface TokensOptions {
   /** The `iss` of every token. */
@@ -23,6 +32,8 @@ export interface TokensOptions {
   readonly keys: IssuerKeys;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** Default: nobody. */
+  readonly observer?: TokenObserver | undefined;
 }
 
 /** A token that was made, and when it can be used again. In milliseconds since the epoch. */
@@ -36,11 +47,12 @@ interface MadeToken {
   isBeingRenewed: boolean;
 }
 
+const NOBODY: TokenObserver = { signed() {}, reused() {} };
 const MAX_TOKENS = 10_000;
 const MAX_TOKEN_BYTES_IN_ALL = 16 * 1024 * 1024;
 
 /** Creates the maker of an issuer's tokens. */
-export function createTokens({ url, keys, now }: TokensOptions): Tokens {
+export function createTokens({ url, keys, now, observer = NOBODY }: TokensOptions): Tokens {
   const made = { token: createCache(), identity: createCache() };
   /** Concurrent requests for the same claims wait for one signature. */
   const underWay = new Map<string, Promise<string>>();
@@ -63,9 +75,12 @@ export function createTokens({ url, keys, now }: TokensOptions): Tokens {
     // Before its own time: the clock was set back.
     if (token && time >= token.issuedAt && time < token.staleAt) {
       if (time >= token.renewAt && !token.isBeingRenewed) renewLater(token, key, request, cacheKey);
+      observer.reused();
       return token.jwt;
     }
-    return underWay.get(cacheKey) ?? signForReuse(key, request, cacheKey, keySet);
+    const awaited = underWay.get(cacheKey);
+    if (awaited) observer.reused();
+    return awaited ?? signForReuse(key, request, cacheKey, keySet);
   }
 
   /** A key must outlast its longest token before it signs it. */
@@ -111,11 +126,19 @@ export function createTokens({ url, keys, now }: TokensOptions): Tokens {
   }
 
   function sign(key: SigningKey, request: TokenRequest, issuedAt: number): string | Promise<string> {
+    const beganAt = performance.now();
     const signed = signJws(key, claimsSetOf(request, url, issuedAt));
-    if (typeof signed === "string") return signed;
+    const tell = () => observer.signed(key.algorithm, performance.now() - beganAt);
+    if (typeof signed === "string") {
+      tell();
+      return signed;
+    }
     const isPublished = () => keys.current().published.some(({ kid }) => kid === key.kid);
     // A key that was withdrawn while it signed: the token would be refused.
-    return signed.then((jwt) => (isPublished() ? jwt : tokenFor(request)));
+    return signed.then((jwt) => {
+      tell();
+      return isPublished() ? jwt : tokenFor(request);
+    });
   }
 
   return { tokenFor };

@@ -4,7 +4,7 @@ import { JobQueue, refreshOften, reportingProblems, watchFolders } from "../../r
 import { misfitOf, SIGNING_ALGORITHMS, type SigningAlgorithm } from "../algorithms.ts";
 import { KeyError } from "./key-error.ts";
 import { MOUNTED_FILE, readKeyFile } from "./key-file.ts";
-import { type AdaptableKeys, type KeyEvent, type KeySet, keySetOf } from "./key-set.ts";
+import { type AdaptableKeys, type KeyEvent, type KeySet, type KeyStatus, keySetOf } from "./key-set.ts";
 import { type ParsedPrivateKey, parsePrivateKey } from "./private-key.ts";
 import { type KeyNeed, TICK_SECONDS } from "./ring.ts";
 import { createSigningKey, type SigningKey } from "./signing-key.ts";
@@ -87,6 +87,7 @@ export async function openExternalKeys(options: ExternalKeysOptions): Promise<Ad
         ({ keys, set } = adapted);
       });
     },
+    status: () => statusesOf(keys, set, needs),
     async close() {
       refreshing?.close();
       await queue.idle();
@@ -105,6 +106,20 @@ function setOf(keys: readonly SigningKey[], needs: readonly KeyNeed[], source: E
     throw new KeyError(nameOf(source), `there is no key for ${algorithm}; ${remedy}`);
   });
   return keySetOf(active, keys);
+}
+
+function statusesOf(
+  keys: readonly SigningKey[],
+  set: KeySet,
+  needs: readonly KeyNeed[],
+): readonly KeyStatus[] {
+  return keys.flatMap((key): KeyStatus[] => {
+    const { kid, algorithm } = key;
+    const known = { kid, algorithm, createdAt: undefined, nextTransitionAt: undefined };
+    const uses = needs.filter((need) => set.activeKey(need.purpose, need.algorithm)?.key === key);
+    if (uses.length === 0) return [{ ...known, purpose: undefined, state: "published" }];
+    return uses.map(({ purpose }) => ({ ...known, purpose, state: "active" }));
+  });
 }
 
 function nameOf(source: ExternalKeySource): string {

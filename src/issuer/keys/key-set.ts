@@ -1,6 +1,6 @@
 import type { SourceHealth } from "../../refresh.ts";
 import type { SigningAlgorithm } from "../algorithms.ts";
-import type { KeyNeed, KeyPurpose, Rotation } from "./ring.ts";
+import type { KeyNeed, KeyPurpose, KeyState, Rotation } from "./ring.ts";
 import type { PublicJwk, SigningKey } from "./signing-key.ts";
 
 /** A key that signs now. */
@@ -34,6 +34,19 @@ export interface IssuerKeys {
   close(): Promise<void>;
 }
 
+/** A key and what is known of it. Times are in milliseconds since the epoch. */
+export interface KeyStatus {
+  readonly kid: string;
+  readonly algorithm: SigningAlgorithm;
+  /** `undefined` where that is not known of a key that does not sign. */
+  readonly purpose: KeyPurpose | undefined;
+  /** `published`: it does not sign, and whoever manages it knows whether it has or will. */
+  readonly state: KeyState | "published";
+  readonly createdAt: number | undefined;
+  /** When it becomes something else, or its successor is to be made; where that is late, the time has passed. */
+  readonly nextTransitionAt: number | undefined;
+}
+
 /** Keys for needs that may change. */
 export interface AdaptableKeys extends IssuerKeys {
   /**
@@ -43,6 +56,8 @@ export interface AdaptableKeys extends IssuerKeys {
    * @throws {KeyError} ERR_KEY when a key is lacking and cannot be made; then everything stays as it is
    */
   adapt(next: { readonly needs: readonly KeyNeed[]; readonly rotation: Rotation }): Promise<void>;
+  /** What each key is at this moment. One that signs for two purposes is told of twice. */
+  status(): readonly KeyStatus[];
 }
 
 /** What became of a key, or what is wrong with the keys. */

@@ -1,7 +1,14 @@
 import { JobQueue, refreshOften, reportingProblems } from "../../refresh.ts";
 import type { SigningAlgorithm } from "../algorithms.ts";
 import { KeyError } from "./key-error.ts";
-import { type ActiveKey, type AdaptableKeys, type KeyEvent, type KeySet, keySetOf } from "./key-set.ts";
+import {
+  type ActiveKey,
+  type AdaptableKeys,
+  type KeyEvent,
+  type KeySet,
+  type KeyStatus,
+  keySetOf,
+} from "./key-set.ts";
 import { generatePrivateKey } from "./private-key.ts";
 import {
   isRotationDue,
@@ -14,6 +21,7 @@ import {
   type Ring,
   type RingKey,
   type Rotation,
+  rotationDueAt,
   signingKeyOf,
   stateOf,
   steadyPeriodOf,
@@ -122,6 +130,7 @@ export async function openManagedKeys(options: ManagedKeysOptions): Promise<Adap
       });
       announce();
     },
+    status: () => ring.keys.map((entry) => statusOf(entry, { ring, needs, rotation, now: now() })),
     async close() {
       refreshing.close();
       await queue.idle();
@@ -235,6 +244,24 @@ type States = ReadonlyMap<string, { readonly entry: RingKey; readonly state: Key
 
 function statesOf(ring: Ring, now: number): States {
   return new Map(ring.keys.map((entry) => [entry.key.kid, { entry, state: stateOf(ring, entry, now) }]));
+}
+
+/** What statuses follow from. */
+interface RingMoment {
+  readonly ring: Ring;
+  readonly needs: readonly KeyNeed[];
+  readonly rotation: Rotation;
+  readonly now: number;
+}
+
+function statusOf(entry: RingKey, { ring, needs, rotation, now }: RingMoment): KeyStatus {
+  const { key, purpose, createdAt } = entry;
+  const state = stateOf(ring, entry, now);
+  // A key that nothing needs any more gets no successor.
+  const isRotated = state === "active" && needs.some((need) => isSameLine(lineOf(entry), need));
+  const nextTransitionAt =
+    nextTransitionOf(entry, now) ?? (isRotated ? rotationDueAt(entry, rotation) : undefined);
+  return { kid: key.kid, algorithm: key.algorithm, purpose, state, createdAt, nextTransitionAt };
 }
 
 function eventOf(entry: RingKey, state: KeyState, now: number): KeyEvent {
