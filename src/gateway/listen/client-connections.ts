@@ -43,6 +43,17 @@ export class ClientConnections {
     return false;
   }
 
+  /** Responses that are owed, and tunnels, on all connections. */
+  get underWay(): { readonly requests: number; readonly tunnels: number } {
+    let requests = 0;
+    let tunnels = 0;
+    for (const { unfinished, endTunnel } of this.#states.values()) {
+      requests += unfinished.size;
+      if (endTunnel) tunnels++;
+    }
+    return { requests, tunnels };
+  }
+
   /** Whether every connection closes after what is under way on it. */
   get isDraining(): boolean {
     return this.#isDraining;

@@ -19,8 +19,13 @@ export class ConnectionLimit {
     this.#reserve = Math.min(MAX_RESERVE, Math.ceil(limit / 10));
   }
 
+  /** How many there are now. */
+  get count(): number {
+    return this.#count;
+  }
+
   /** Counts a connection until it has ended; destroys it where the reserve is used up too. */
-  count(socket: Socket): void {
+  add(socket: Socket): void {
     if (this.#count >= this.#limit + this.#reserve) {
       socket.destroy();
       return;

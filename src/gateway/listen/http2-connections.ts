@@ -113,6 +113,13 @@ export class Http2Connections {
     return false;
   }
 
+  /** The streams that are under way on all connections. */
+  get streamCount(): number {
+    let count = 0;
+    for (const { streams } of this.#sessions.values()) count += streams.size;
+    return count;
+  }
+
   /** Ends the connections on which nothing is under way. */
   endIdle(): void {
     for (const [session, state] of this.#sessions) if (state.streams.size === 0) end(session, state);

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type ServerOptions, type ServerResp
 import { createServer as createHttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
+import type { RequestErrorCode } from "../../errors.ts";
 import type { WatchedFileEvent } from "../../watched-files.ts";
 import { noteUnixSocket } from "../client/peer.ts";
 import type { ClientSettings } from "../limits.ts";
@@ -39,6 +40,8 @@ export interface Listener {
   listen(): Promise<ListenAddress>;
   /** Gives every request to these from now on, and those that have waited for it. */
   serve(handlers: ClientHandlers): void;
+  /** What is under way now. */
+  underWay(): { readonly requests: number; readonly tunnels: number };
   /**
    * Accepts no more connections, lets the requests under way end, and closes theirs behind them; then ends the tunnels.
    *
@@ -53,13 +56,15 @@ export interface ListenerSurroundings {
   readonly connectionLimit?: ConnectionLimit;
   /** Told of what becomes of the files of `tls`. */
   readonly onTlsEvent?: (event: WatchedFileEvent) => void;
+  /** Told of each message that cannot be read as a request, and of each tunnel that is asked for. */
+  readonly onUnreadable?: (code: RequestErrorCode) => void;
 }
 
 /** Creates a listener that does not listen yet. */
 export function createListener(
   { address, tls, http2: speaksHttp2 }: ListenOptions,
   settings: ClientSettings,
-  { connectionLimit, onTlsEvent = () => {} }: ListenerSurroundings = {},
+  { connectionLimit, onTlsEvent = () => {}, onUnreadable = () => {} }: ListenerSurroundings = {},
 ): Listener {
   const { limits, timeouts } = settings;
   const limit = connectionLimit ?? new ConnectionLimit(limits.connections);
@@ -89,7 +94,12 @@ export function createListener(
   let isUnix = address.kind === "unix";
   // All lines are kept, so that the request path counts them itself: past this limit Node.js drops them unsaid.
   server.maxHeadersCount = 0;
-  server.prependListener("connection", (socket: Socket) => limit.count(socket));
+  server.prependListener("connection", (socket: Socket) => limit.add(socket));
+
+  const refuse = (socket: Socket, problem: RequestProblem) => {
+    onUnreadable(problem.code);
+    connections.refuse(socket, problem);
+  };
 
   // Requests come on what the handshake makes of a connection.
   const accepted = tlsServer ? "secureConnection" : "connection";
@@ -102,7 +112,7 @@ export function createListener(
       connections.handOver(socket);
       http2?.take(socket);
     },
-    silent: (socket: Socket) => connections.refuse(socket, REQUEST_LATE),
+    silent: (socket: Socket) => refuse(socket, REQUEST_LATE),
   };
   server.on(accepted, (socket: Socket) => {
     if (isUnix) noteUnixSocket(socket);
@@ -118,9 +128,9 @@ export function createListener(
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     // Nobody is there to be answered.
     if (error.code === "ECONNRESET") socket.destroy();
-    else connections.refuse(socket as Socket, problemOf(error.code, limits.headerBytes));
+    else refuse(socket as Socket, problemOf(error.code, limits.headerBytes));
   });
-  server.on("connect", (_request, socket) => connections.refuse(socket as Socket, NO_TUNNEL));
+  server.on("connect", (_request, socket) => refuse(socket as Socket, NO_TUNNEL));
 
   const answer: AnswerRequest = (clientRequest, clientResponse) =>
     handlers?.request(clientRequest, clientResponse);
@@ -169,6 +179,11 @@ export function createListener(
     serve(next) {
       handlers = next;
       gate.open();
+    },
+
+    underWay() {
+      const { requests, tunnels } = connections.underWay;
+      return { requests: requests + (http2?.streamCount ?? 0), tunnels };
     },
 
     async close(drainMilliseconds) {
