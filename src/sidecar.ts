@@ -23,11 +23,14 @@ import { ConnectionLimit } from "./gateway/listen/connection-limit.ts";
 import { ListenError } from "./gateway/listen/listen-error.ts";
 import type { ListenAddress, ListenOptions } from "./gateway/listen/listen-options.ts";
 import { createListener } from "./gateway/listen/listener.ts";
-import type { RequestObserver } from "./gateway/request-record.ts";
+import type { RequestObserver, RequestRecord } from "./gateway/request-record.ts";
 import { type Issuer, issuerOver } from "./issuer/issuer.ts";
 import type { AdaptableKeys, KeyEvent } from "./issuer/keys/key-set.ts";
 import { openKeys, rotationOf } from "./issuer/keys/key-source.ts";
 import { createTokens, type Tokens } from "./issuer/tokens.ts";
+import type { Metric } from "./observability/metric.ts";
+import { SidecarMetrics } from "./observability/metrics.ts";
+import { textOf } from "./observability/metrics-text.ts";
 import type { Tracing, TracingEvent } from "./observability/traces.ts";
 import { openTracing } from "./observability/tracing.ts";
 import { deciderOf, type OpenedRoutes, openRoutes, type PolicyEvent } from "./open-routes.ts";
@@ -53,6 +56,8 @@ export interface SidecarOptions {
   readonly onListenerEvent?: (event: ListenerEvent) => void;
   /** Told of what is wrong with traces, where the variables of OpenTelemetry ask for them. */
   readonly onTracingEvent?: (event: TracingEvent) => void;
+  /** Gives what `/metrics` of the operators' listener answers. Default: the metrics of this sidecar alone. */
+  readonly metricsText?: (() => Promise<string>) | undefined;
 }
 
 /** Something that happened to what a listener reads again and again. */
@@ -102,6 +107,8 @@ export interface Sidecar {
    * @throws {CountersignError} what {@link Sidecar.start} throws; ERR_NOT_RUNNING when the sidecar does not run
    */
   reload(load: () => Config | Promise<Config>): Promise<ReloadOutcome>;
+  /** What was counted, and what is so at this moment; nothing where there is no operators' listener to ask for it. */
+  metrics(): readonly Metric[];
   /**
    * Accepts no more requests, lets those under way end (for at most `timeouts.drain`), and closes everything. Until then
    * the operators' listener says that the sidecar is not ready. What is called again waits for the first to end.
@@ -138,7 +145,12 @@ interface Service {
 export function createSidecar(config: Config, options: SidecarOptions = {}): Sidecar {
   const { now = Date.now, env = process.env } = options;
   const onFailure = shielded(options.onFailure ?? (() => {}));
-  const onEnd = shielded(options.onRequestEnd ?? (() => {}));
+  // Without a listener to read them at, nothing is counted.
+  const metrics = config.admin ? new SidecarMetrics(now) : undefined;
+  const onEnd = shielded((record: RequestRecord) => {
+    metrics?.addRequest(record);
+    options.onRequestEnd?.(record);
+  });
   const onPolicyEvent = shielded(options.onPolicyEvent ?? (() => {}));
   const reportKeyEvent = shielded(options.onKeyEvent ?? (() => {}));
   const onListenerEvent = shielded(options.onListenerEvent ?? (() => {}));
@@ -148,6 +160,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     createListener(options, config, {
       connectionLimit,
       onTlsEvent: (event) => onListenerEvent({ key: `listen[${index}].tls`, ...event }),
+      onUnreadable: (code) => metrics?.requests.addUnreadable(code),
     }),
   );
   const adminListener =
@@ -189,7 +202,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     for (const listener of listeners) addresses.push(await listener.listen());
     const [first] = addresses as [ListenAddress];
     const url = issuerUrlOf(config, first);
-    const tokens = createTokens({ url, keys, now });
+    const tokens = createTokens({ url, keys, now, observer: metrics?.tokens });
     serviceOf = composer({ url, keys, tokens, listenAuthority: reachableAuthority(first) });
     serve(serviceOf(config, opened));
     const adminUrl = await startAdmin(keys);
@@ -247,9 +260,11 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
       void before.handlers.idle().then(before.opened.close);
       const { needsRestart } = adoption;
       status = { loadedAt: now(), triedAt: now(), problem: undefined, needsRestart };
+      metrics?.reloads.succeeded();
       return adoption;
     } catch (error) {
       status = { ...status, triedAt: now(), problem: reasonOf(error) };
+      metrics?.reloads.failed();
       throw error;
     }
   }
@@ -271,6 +286,26 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     return [
       { name: "lifecycle", isReady: !isStopping, reason: isStopping ? "the sidecar is stopping" : undefined },
     ];
+  }
+
+  function readMetrics(): readonly Metric[] {
+    if (!metrics || !keys || !service) return [];
+    const underWay = listeners.map((listener) => listener.underWay());
+    return metrics.read({
+      keys: {
+        keys: keys.status(),
+        current: keys.current(),
+        needs: keyNeedsOf(service.config),
+        hasProblem: keyProblem !== undefined,
+      },
+      traffic: {
+        connections: connectionLimit.count,
+        connectionLimit: config.limits.connections,
+        requests: underWay.reduce((sum, { requests }) => sum + requests, 0),
+        tunnels: underWay.reduce((sum, { tunnels }) => sum + tunnels, 0),
+        upstreams: service.opened.upstreamHealth(),
+      },
+    });
   }
 
   async function startAdmin(keys: AdaptableKeys): Promise<string | undefined> {
@@ -296,6 +331,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
         limits: config.limits,
         readiness,
         configuration: () => ({ ...status, describe: current().config.describe }),
+        metrics: options.metricsText ?? (() => textOf([readMetrics()])),
         host,
       }),
     });
@@ -316,6 +352,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     await reloads.idle();
     await resources.close();
     await keys?.close();
+    metrics?.close();
   }
 
   return {
@@ -330,6 +367,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
       }
     },
     reload: (load) => reloads.run(() => reload(load)),
+    metrics: readMetrics,
     close(closeOptions = {}) {
       closing ??= stop(closeOptions);
       return closing;

@@ -8,14 +8,15 @@ const SOURCE = fileURLToPath(new URL("../src", import.meta.url));
 /** What each layer may import from: itself and the layers named here. A file in src/ itself is a layer of its own. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "errors.ts": [],
+  "version.ts": [],
   "duration.ts": [],
   "refresh.ts": ["errors.ts"],
   "watched-files.ts": ["refresh.ts", "errors.ts"],
   issuer: ["refresh.ts", "duration.ts", "errors.ts"],
   policy: ["issuer", "watched-files.ts", "refresh.ts", "errors.ts"],
   gateway: ["policy", "issuer", "watched-files.ts", "refresh.ts", "errors.ts"],
-  observability: ["gateway", "errors.ts"],
   admin: ["gateway", "policy", "issuer", "errors.ts"],
+  observability: ["gateway", "policy", "issuer", "version.ts", "errors.ts"],
   // It knows the option types of the layers that it fills.
   config: ["gateway", "policy", "issuer", "duration.ts", "errors.ts"],
   "shared-resources.ts": [],
@@ -48,7 +49,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cli: [
     "sidecar.ts",
     "open-routes.ts",
+    "version.ts",
     "config",
+    "observability",
     "gateway",
     "policy",
     "issuer",

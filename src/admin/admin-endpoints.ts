@@ -8,6 +8,7 @@ import { formProblemOf } from "../gateway/request-form.ts";
 import type { Issuer } from "../issuer/issuer.ts";
 import { type ConfigurationStatus, configurationBody } from "./configuration.ts";
 import { answerIdentityToken } from "./identity-token.ts";
+import { answerMetrics } from "./metrics.ts";
 import { answerJson, answerLiveness, answerReadiness } from "./probes.ts";
 import type { ReadinessSource } from "./readiness.ts";
 
@@ -20,6 +21,8 @@ export interface AdminOptions {
   readonly readiness: ReadinessSource;
   /** What `/config` tells. */
   readonly configuration: () => ConfigurationStatus;
+  /** What `/metrics` tells, in the text format of Prometheus. */
+  readonly metrics: () => Promise<string>;
   /** The host name that the listener was opened with; `undefined` is every address of the machine. */
   readonly host: string | undefined;
 }
@@ -34,16 +37,12 @@ interface Endpoint {
 }
 
 /** Creates the function that answers every request of the operators' listener. */
-export function createAdminHandler({
-  issuer,
-  limits,
-  readiness,
-  configuration,
-  host,
-}: AdminOptions): AdminHandler {
+export function createAdminHandler(options: AdminOptions): AdminHandler {
+  const { issuer, limits, readiness, configuration, metrics, host } = options;
   const endpoints = new Map<string, Endpoint>([
     ["/livez", { methods: READING, answer: (_request, response) => answerLiveness(response) }],
     ["/readyz", { methods: READING, answer: (_request, response) => answerReadiness(response, readiness) }],
+    ["/metrics", { methods: READING, answer: (_request, response) => void answerMetrics(response, metrics) }],
     [
       "/config",
       {

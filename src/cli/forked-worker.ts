@@ -1,4 +1,5 @@
 import cluster from "node:cluster";
+import type { Metric } from "../observability/metric.ts";
 import type { Worker, WorkerEvents } from "./supervisor.ts";
 import type { ReloadOrder, WorkerMessage, WorkerOrder, WorkerReloadOutcome } from "./worker-messages.ts";
 
@@ -10,22 +11,68 @@ export interface ForkedWorker extends Worker {
    * @returns what became of that; `undefined` where the worker ended before it said so
    */
   reload(order: ReloadOrder): Promise<WorkerReloadOutcome | undefined>;
+  /**
+   * Has it report what it has counted.
+   *
+   * @returns when that is known, whether it has: not one that has ended, or answers no requests yet
+   */
+  askForMetrics(): Promise<boolean>;
+}
+
+/** What a worker says of what is counted. */
+export interface MetricsEvents {
+  /** This it has counted by now. */
+  reported(metrics: readonly Metric[]): void;
+  /** It reports nothing any more. */
+  silent(): void;
+  /**
+   * Somebody wants to know what all workers have counted.
+   *
+   * @returns that, in the text format of Prometheus
+   */
+  wanted(): Promise<string>;
 }
 
 /** Starts a process that answers requests. */
-export function forkWorker(start: WorkerOrder, events: WorkerEvents): ForkedWorker {
+export function forkWorker(
+  start: WorkerOrder,
+  events: WorkerEvents,
+  metricsEvents: MetricsEvents,
+): ForkedWorker {
   const worker = cluster.fork();
   /** Who waits to hear of a configuration, in the order in which they were sent. */
   const reloads: ((outcome: WorkerReloadOutcome | undefined) => void)[] = [];
+  /** Who waits for a report. */
+  const reports: ((hasReported: boolean) => void)[] = [];
+  const endWaiting = (hasReported: boolean) => {
+    for (const resolve of reports.splice(0)) resolve(hasReported);
+  };
+  let isReady = false;
   const send = (order: WorkerOrder) => {
     if (worker.isConnected()) worker.send(order);
   };
   worker.on("message", (message: WorkerMessage) => {
     if (message.kind === "listening") send(start);
-    else if (message.kind === "ready") events.ready(message.description);
+    else if (message.kind === "ready") {
+      isReady = true;
+      events.ready(message.description);
+    } else if (message.kind === "metrics") {
+      metricsEvents.reported(message.metrics);
+      endWaiting(true);
+    } else if (message.kind === "metrics-wanted")
+      // Where it fails there is no answer, and the worker says so.
+      void metricsEvents.wanted().then(
+        (text) => send({ kind: "metrics-text", text }),
+        () => {},
+      );
     else if (message.kind === "leaving") events.leaving();
     else if (message.kind === "reloaded") reloads.shift()?.(message);
     else send({ kind: "end" });
+  });
+  // Behind everything that it has said.
+  worker.on("disconnect", () => {
+    metricsEvents.silent();
+    endWaiting(false);
   });
   worker.on("exit", (code: number | null, signal: string | null) => {
     for (const resolve of reloads.splice(0)) resolve(undefined);
@@ -39,6 +86,13 @@ export function forkWorker(start: WorkerOrder, events: WorkerEvents): ForkedWork
     pid: worker.process.pid ?? 0,
     stop: (order) => send({ kind: "stop", ...order }),
     kill: () => worker.process.kill("SIGKILL"),
+    askForMetrics() {
+      if (!isReady || !worker.isConnected()) return Promise.resolve(false);
+      const { promise, resolve } = Promise.withResolvers<boolean>();
+      reports.push(resolve);
+      send({ kind: "metrics" });
+      return promise;
+    },
     reload(order) {
       if (!worker.isConnected()) return Promise.resolve(undefined);
       const { promise, resolve } = Promise.withResolvers<WorkerReloadOutcome | undefined>();

@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { VERSION } from "../version.ts";
 import { addApiKeyCommand } from "./api-key.ts";
 import { addDemoCommand } from "./demo.ts";
 import { addDoctorCommand } from "./doctor.ts";
@@ -15,7 +16,6 @@ import { addServeCommand } from "./serve.ts";
 import { addTestCommand } from "./test.ts";
 import { addValidateCommand } from "./validate.ts";
 import { addVerifyCommand } from "./verify.ts";
-import { VERSION } from "./version.ts";
 
 const DESCRIPTION =
   "A reverse proxy that stands in front of a backend which cannot authenticate its callers. It signs a short-lived JWT for every request, puts it in a header, and forwards the request; the backend verifies the token with the public keys that the same process serves.";

@@ -5,23 +5,36 @@ import { adoptionOf } from "../config/restart.ts";
 import { reasonOf } from "../errors.ts";
 import { adoptPassedSockets } from "../gateway/listen/inherited-socket.ts";
 import { printFailure } from "./failure.ts";
+import { Questions } from "./questions.ts";
 import { describeRunning, type StartedSidecar, startSidecar } from "./running.ts";
 import type { ReloadOrder, WorkerMessage, WorkerOrder, WorkerReloadOutcome } from "./worker-messages.ts";
+
+/** How often what was counted is reported unasked: so much is lost at most when this process is killed. */
+const REPORT_MILLISECONDS = 5000;
 
 /** Runs the sidecar of one worker, as the process that started it orders. */
 export function runWorker(): void {
   let starting: Promise<StartedSidecar> | undefined;
   const ended = Promise.withResolvers<void>();
+  const questions = new Questions(() => tell({ kind: "metrics-wanted" }));
 
   process.on("message", async (order: WorkerOrder) => {
     if (order.kind === "start") {
-      starting = start(order);
-      await starting;
+      starting = start(order, () => questions.ask());
+      const started = await starting;
+      setInterval(() => report(started), REPORT_MILLISECONDS).unref();
     } else if (order.kind === "reload") {
       const started = await starting;
       if (started) tell({ kind: "reloaded", ...(await reload(started, order)) });
+    } else if (order.kind === "metrics") {
+      const started = await starting;
+      if (started) report(started);
+    } else if (order.kind === "metrics-text") {
+      questions.answer(order.text);
     } else if (order.kind === "stop") {
-      await (await starting)?.sidecar.close(order);
+      const started = await starting;
+      await started?.sidecar.close(order);
+      if (started) report(started);
       tell({ kind: "closed" });
       // A connection may be on its way here. It goes back, to another worker; but not if this process is gone.
       await ended.promise;
@@ -47,15 +60,14 @@ export function runWorker(): void {
   tell({ kind: "listening" });
 }
 
-async function start({
-  source,
-  latest,
-  sockets,
-}: Extract<WorkerOrder, { kind: "start" }>): Promise<StartedSidecar> {
+async function start(
+  { source, latest, sockets }: Extract<WorkerOrder, { kind: "start" }>,
+  metricsText: () => Promise<string>,
+): Promise<StartedSidecar> {
   try {
     adoptPassedSockets(sockets);
     const { config } = adoptionOf(configOf(latest), configOf(source));
-    const started = await startSidecar(config);
+    const started = await startSidecar(config, metricsText);
     tell({ kind: "ready", description: describeRunning(config, started.running) });
     return started;
   } catch (error) {
@@ -73,6 +85,12 @@ async function reload(started: StartedSidecar, order: ReloadOrder): Promise<Work
   } catch (error) {
     return { problem: reasonOf(error) };
   }
+}
+
+/** Says what was counted; nothing where nobody can ask for it. */
+function report({ sidecar }: StartedSidecar): void {
+  const metrics = sidecar.metrics();
+  if (metrics.length > 0) tell({ kind: "metrics", metrics });
 }
 
 function configOf({ text, options }: ConfigurationSource): Config {

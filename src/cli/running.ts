@@ -26,14 +26,22 @@ export interface StartedSidecar {
   reload(load: () => Config | Promise<Config>): Promise<readonly string[]>;
 }
 
-/** Starts a sidecar that tells of failed requests, and of its keys, on standard error. */
-export async function startSidecar(config: Config): Promise<StartedSidecar> {
+/**
+ * Starts a sidecar that tells of failed requests, and of its keys, on standard error.
+ *
+ * @param metricsText gives what `/metrics` answers. Default: what this process has counted
+ */
+export async function startSidecar(
+  config: Config,
+  metricsText?: () => Promise<string>,
+): Promise<StartedSidecar> {
   const sidecar = createSidecar(config, {
     onFailure: printFailure,
     onKeyEvent: printKeyEvent,
     onPolicyEvent: printEvent,
     onListenerEvent: printEvent,
     onTracingEvent: (event) => printEvent({ key: "traces", ...event }),
+    metricsText,
   });
   surviveRejections(config);
   const running = await sidecar.start();

@@ -1,5 +1,6 @@
 import type { ConfigurationSource } from "../config/parse.ts";
 import type { PassedSocket } from "../gateway/listen/inherited-socket.ts";
+import type { Metric } from "../observability/metric.ts";
 import type { StopOrder } from "./supervisor.ts";
 
 /** What a worker tells the process that started it. */
@@ -10,6 +11,10 @@ export type WorkerMessage =
   | { readonly kind: "ready"; readonly description: string }
   /** It got a signal to stop. */
   | { readonly kind: "leaving" }
+  /** What it has counted by now. */
+  | { readonly kind: "metrics"; readonly metrics: readonly Metric[] }
+  /** Somebody reads its `/metrics`. */
+  | { readonly kind: "metrics-wanted" }
   /** What became of an order to use another configuration. */
   | ({ readonly kind: "reloaded" } & WorkerReloadOutcome)
   /** It takes no more connections, and none is open. */
@@ -29,6 +34,10 @@ export type WorkerOrder =
       readonly sockets: readonly PassedSocket[];
     }
   | ({ readonly kind: "reload" } & ReloadOrder)
+  /** It is to say what it has counted. */
+  | { readonly kind: "metrics" }
+  /** What all workers have counted, for who reads `/metrics`. */
+  | { readonly kind: "metrics-text"; readonly text: string }
   | ({ readonly kind: "stop" } & StopOrder)
   /** Nothing sent before this is on its way any more. */
   | { readonly kind: "end" };

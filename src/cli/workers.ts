@@ -5,6 +5,7 @@ import { passedSockets } from "../gateway/listen/inherited-socket.ts";
 import { type ForkedWorker, forkWorker } from "./forked-worker.ts";
 import { type ReloadOptions, reloadOnChange } from "./reloading.ts";
 import { report } from "./report.ts";
+import { SharedMetrics } from "./shared-metrics.ts";
 import { closeOnSignal, describeStop, notReadySecondsOf } from "./stop-signals.ts";
 import { createSupervisor } from "./supervisor.ts";
 import type { WorkerOrder } from "./worker-messages.ts";
@@ -32,6 +33,7 @@ export async function runWorkers(
   const sockets = usesPassed ? passedSockets() : [];
   let start: WorkerOrder = { kind: "start", source, latest: source, sockets };
   const forked = new Set<ForkedWorker>();
+  const metrics = new SharedMetrics(forked, count);
   // This process makes the files of Unix sockets, and a worker opens them to whom they are for. Until then: to nobody else.
   if (addresses.some(({ kind }) => kind === "unix")) process.umask(process.umask() | 0o022);
   cluster.setupPrimary({ exec: fileURLToPath(new URL("./worker.js", import.meta.url)), args: [] });
@@ -40,13 +42,17 @@ export async function runWorkers(
   const supervisor = createSupervisor({
     count,
     fork(events) {
-      const worker = forkWorker(start, {
-        ...events,
-        ended(reason, exitCode) {
-          forked.delete(worker);
-          events.ended(reason, exitCode);
+      const worker = forkWorker(
+        start,
+        {
+          ...events,
+          ended(reason, exitCode) {
+            forked.delete(worker);
+            events.ended(reason, exitCode);
+          },
         },
-      });
+        metrics.eventsOf(() => worker),
+      );
       forked.add(worker);
       return worker;
     },
@@ -74,11 +80,19 @@ export async function runWorkers(
   if (outcome.kind === "failed") process.exit(outcome.exitCode);
   await reloadOnChange({
     ...origin,
-    apply: (read) =>
-      reloadWorkers(forked, read, (next) => {
-        start = { kind: "start", source, latest: next.source, sockets };
-        config = next.config;
-      }),
+    async apply(read) {
+      try {
+        const needsRestart = await reloadWorkers(forked, read, (next) => {
+          start = { kind: "start", source, latest: next.source, sockets };
+          config = next.config;
+        });
+        metrics.reloads.succeeded();
+        return needsRestart;
+      } catch (error) {
+        metrics.reloads.failed();
+        throw error;
+      }
+    },
   });
   console.error(`${outcome.description}\nworkers       ${count}`);
   await closed;
