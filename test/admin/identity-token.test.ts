@@ -367,7 +367,7 @@ describe("the request", () => {
     "http://evil.example/identity/token",
     "HTTP://127.0.0.1/identity/token",
     "//localhost/identity/token",
-    "/metrics",
+    "/metrics/",
     "/__issuer/.well-known/jwks.json",
     "*",
   ])("for %s is answered 404", async (path) => {
@@ -375,7 +375,7 @@ describe("the request", () => {
     expect(status).toBe(404);
     expect(JSON.parse(body)).toMatchObject({
       code: "ERR_ADMIN_PATH_UNKNOWN",
-      detail: "this listener serves /livez, /readyz, /config, /identity/token",
+      detail: "this listener serves /livez, /readyz, /metrics, /config, /identity/token",
     });
   });
 

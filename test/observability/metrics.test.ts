@@ -328,7 +328,7 @@ test("backends that are asked how they are are told of as healthy or not", async
 test("nothing is counted where nobody could read it", async () => {
   await using backend = await startBackend();
   const { config } = parseConfig(
-    `listen: 127.0.0.1:0\nupstream: ${backend.url}\nissuer: {keys: {ephemeral: true}}`,
+    `listen: 127.0.0.1:0\nupstream: ${backend.url}\nadmin: false\nissuer: {keys: {ephemeral: true}}`,
     { file: "sidecar.yaml" },
   );
   const sidecar = createSidecar(config);
