@@ -4,6 +4,8 @@ import { counter, type Metric } from "./metric.ts";
 /** What backends answered to the tokens of one key. */
 interface Answers {
   readonly kid: string;
+  /** What every token of the key begins with: its encoded header, and the dot behind it. */
+  readonly start: string;
   unauthorized: number;
   forbidden: number;
   other: number;
@@ -11,18 +13,13 @@ interface Answers {
 
 /** Counts what backends answer to tokens, by the key that signed them: a rotation that verifiers missed is seen there. */
 export class KeyAnswers {
-  /** By the encoded header of the token, which is the same for all tokens of a key. */
-  readonly #byHeader = new Map<string, Answers>();
+  /** Few, so that to compare them costs less than to look one up. */
+  #known: readonly Answers[] = [];
 
   /** Counts a request that has ended. */
   add({ jwt, upstreamStatus }: RequestRecord): void {
     if (jwt === undefined || upstreamStatus === undefined) return;
-    const header = jwt.slice(0, jwt.indexOf("."));
-    let answers = this.#byHeader.get(header);
-    if (!answers) {
-      answers = { kid: kidIn(header), unauthorized: 0, forbidden: 0, other: 0 };
-      this.#byHeader.set(header, answers);
-    }
+    const answers = this.#answersTo(jwt);
     if (upstreamStatus === 401) answers.unauthorized++;
     else if (upstreamStatus === 403) answers.forbidden++;
     else answers.other++;
@@ -30,8 +27,8 @@ export class KeyAnswers {
 
   /** @param kids of the keys that are published; what is known of others is forgotten */
   metrics(kids: readonly string[]): readonly Metric[] {
-    for (const [header, { kid }] of this.#byHeader) if (!kids.includes(kid)) this.#byHeader.delete(header);
-    const known = [...this.#byHeader.values()];
+    const known = this.#known.filter(({ kid }) => kids.includes(kid));
+    this.#known = known;
     const sum = (kid: string, of: (answers: Answers) => number) =>
       known.filter((answers) => answers.kid === kid).reduce((total, answers) => total + of(answers), 0);
     return [
@@ -46,9 +43,19 @@ export class KeyAnswers {
       ),
     ];
   }
+
+  #answersTo(jwt: string): Answers {
+    // A slice is no copy, and to compare it costs a third of `startsWith`.
+    for (const answers of this.#known)
+      if (jwt.slice(0, answers.start.length) === answers.start) return answers;
+    const start = jwt.slice(0, jwt.indexOf(".") + 1);
+    const answers = { kid: kidIn(start), start, unauthorized: 0, forbidden: 0, other: 0 };
+    this.#known = [...this.#known, answers];
+    return answers;
+  }
 }
 
 /** RFC 7515 §4.1.4. The header is Countersign's own. */
-function kidIn(header: string): string {
-  return (JSON.parse(Buffer.from(header, "base64url").toString()) as { kid: string }).kid;
+function kidIn(start: string): string {
+  return (JSON.parse(Buffer.from(start, "base64url").toString()) as { kid: string }).kid;
 }
