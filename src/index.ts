@@ -15,6 +15,7 @@ export { KeyError } from "./issuer/keys/key-error.ts";
 export type { KeyEvent } from "./issuer/keys/key-set.ts";
 export type { PublicJwk } from "./issuer/keys/signing-key.ts";
 export type { ProviderMetadata } from "./issuer/metadata.ts";
+export type { Metric } from "./observability/metric.ts";
 export type { TracingEvent } from "./observability/traces.ts";
 export type { PolicyEvent } from "./open-routes.ts";
 export { AuthenticatorError } from "./policy/authenticators/open.ts";

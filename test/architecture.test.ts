@@ -39,6 +39,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "sidecar.ts",
     "open-routes.ts",
     "create-issuer.ts",
+    "observability",
     "config",
     "observability",
     "gateway",

@@ -1,11 +1,15 @@
-import { randomBytes } from "node:crypto";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { request } from "node:http";
+import { connect } from "node:http2";
 import { createConnection } from "node:net";
+import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { createSidecar, parseConfig } from "../../src/index.ts";
 import { apiKeyEntry } from "../support/api-keys.ts";
 import { startBackend } from "../support/backend.ts";
+import { temporaryFolder } from "../support/command-line.ts";
 import { type Scrape, scrape } from "../support/metrics.ts";
 import { sendRaw } from "../support/raw-client.ts";
 import { startReloadable } from "../support/reloadable.ts";
@@ -306,6 +310,70 @@ test("connections and WebSockets are counted while they are open", async () => {
   expect(closed.total("countersign_websockets_open")).toBe(0);
   expect(closed.values(REQUESTS, "code")).toEqual(["101"]);
   expect(closed.total("countersign_request_duration_seconds_count")).toBe(0);
+});
+
+test("a request on HTTP/2 is in flight until its answer is whole", async () => {
+  const { promise: arrived, resolve: arrive } = Promise.withResolvers<void>();
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  await using backend = await startBackend(async (_request, response) => {
+    arrive();
+    await released;
+    response.end();
+  });
+  await using sidecar = await startSidecar(backend.url, {
+    yaml: `${ADMIN}listen: {address: "127.0.0.1:0", http2: true}\n`,
+  });
+  const client = connect(sidecar.url);
+  const stream = client.request({ ":path": "/" });
+  await arrived;
+  expect((await scrape(sidecar.adminUrl)).total("countersign_requests_in_flight")).toBe(1);
+  release();
+  stream.resume();
+  await once(stream, "close");
+  client.close();
+  const after = await scrapeUntil(
+    sidecar.adminUrl,
+    ({ total }) => total("countersign_requests_in_flight") === 0 && total(REQUESTS) === 1,
+  );
+  expect(after.values(REQUESTS, "code")).toEqual(["200"]);
+});
+
+test("keys from files are told of, and that they cannot be read any more", async () => {
+  await using backend = await startBackend();
+  using folder = temporaryFolder();
+  const files = ["one.pem", "two.pem"].map((name) => join(folder.path, name));
+  for (const file of files) {
+    const { privateKey } = generateKeyPairSync("ed25519");
+    writeFileSync(file, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+  }
+  await using sidecar = await startSidecar(backend.url, {
+    yaml: `${ADMIN}issuer: {keys: {files: ${JSON.stringify(files)}}}\n`,
+  });
+  const metrics = await scrape(sidecar.adminUrl);
+  expect(
+    metrics.samples.filter(({ name }) => name === "countersign_keys").map(({ labels }) => labels),
+  ).toEqual([
+    { purpose: "token", algorithm: "EdDSA", state: "active" },
+    { purpose: "", algorithm: "EdDSA", state: "published" },
+  ]);
+  expect(metrics.total("countersign_keys_problem")).toBe(0);
+  expect(metrics.total("countersign_keys_missing")).toBe(0);
+  writeFileSync(String(files[0]), "no key");
+  await sidecar.issuer.refreshKeys();
+  expect((await scrape(sidecar.adminUrl)).total("countersign_keys_problem")).toBe(1);
+});
+
+test("where the numbers of all processes cannot be had, the answer is 503 and none of them", async () => {
+  await using backend = await startBackend();
+  await using sidecar = await startSidecar(backend.url, {
+    yaml: ADMIN,
+    metricsText: () => Promise.reject(new Error("a secret of this machine")),
+  });
+  const response = await fetch(`${sidecar.adminUrl}/metrics`);
+  expect(response.status).toBe(503);
+  const body = await response.text();
+  expect(JSON.parse(body)).toMatchObject({ code: "ERR_METRICS_UNAVAILABLE" });
+  expect(body).not.toContain("secret");
 });
 
 test("backends that are asked how they are are told of as healthy or not", async () => {
