@@ -52,7 +52,7 @@ export class MetricsOfWorkers<W> {
 }
 
 function countersOf(metrics: readonly Metric[]): readonly Metric[] {
-  return metrics.filter(({ type, aggregator }) => type !== "gauge" && aggregator === "sum");
+  return metrics.filter(({ type }) => type !== "gauge");
 }
 
 /** A key that no process publishes any more is told of no more. */
