@@ -18,7 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   admin: ["gateway", "policy", "issuer", "errors.ts"],
   observability: ["gateway", "policy", "issuer", "version.ts", "errors.ts"],
   // It knows the option types of the layers that it fills.
-  config: ["gateway", "policy", "issuer", "duration.ts", "errors.ts"],
+  config: ["observability", "gateway", "policy", "issuer", "duration.ts", "errors.ts"],
   "shared-resources.ts": [],
   "create-issuer.ts": ["config", "issuer", "errors.ts"],
   "open-routes.ts": ["config", "gateway", "policy", "issuer", "shared-resources.ts", "watched-files.ts"],

@@ -6,6 +6,7 @@ import { type ParsedConfig, parseConfig } from "../config/parse.ts";
 import { formatProblem, type Problem } from "../config/problems.ts";
 import { parseWorkerCount, type Reading } from "../config/values.ts";
 import { SIGNING_ALGORITHMS } from "../issuer/algorithms.ts";
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "../observability/log-options.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** The options of every command that reads the configuration. */
@@ -15,6 +16,8 @@ export interface ConfigurationFlags {
   readonly listen?: string;
   readonly admin?: string;
   readonly workers?: string;
+  readonly logLevel?: LogLevel;
+  readonly logFormat?: LogFormat;
 }
 
 /** `-c FILE` */
@@ -51,6 +54,22 @@ export function workersOption(): Option {
   );
 }
 
+/** `--log-level L` */
+export function logLevelOption(): Option {
+  return new Option(
+    "--log-level <level>",
+    "what is logged: all from this level up; overrides the file",
+  ).choices(LOG_LEVELS);
+}
+
+/** `--log-format F` */
+export function logFormatOption(): Option {
+  return new Option(
+    "--log-format <format>",
+    "one JSON object a line, or text; auto is text on a terminal; overrides the file",
+  ).choices(LOG_FORMATS);
+}
+
 /** `--algorithm ALG` */
 export function algorithmOption(description: string): Option {
   return new Option("--algorithm <alg>", description).choices(SIGNING_ALGORITHMS);
@@ -70,10 +89,10 @@ export async function readConfiguration(
   { upstreamIsEnough = false } = {},
 ): Promise<ParsedConfig> {
   checkFlags(flags);
-  const { upstream, listen, admin } = flags;
+  const { upstream, listen, admin, logLevel, logFormat } = flags;
   const workers = workersOf(flags);
   const file = findConfigurationFile(flags);
-  if (file !== undefined) return loadConfig({ file, upstream, listen, admin, workers });
+  if (file !== undefined) return loadConfig({ file, upstream, listen, admin, workers, logLevel, logFormat });
   if (upstreamIsEnough && upstream !== undefined)
     return parseConfig("", {
       file: DEFAULT_FILE,
@@ -82,6 +101,8 @@ export async function readConfiguration(
       listen,
       admin,
       workers,
+      logLevel,
+      logFormat,
     });
   if (upstreamIsEnough)
     throw nothingHere("name the backend with --upstream URL, or a configuration with -c FILE");

@@ -5,17 +5,20 @@ import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { CountersignError, reasonOf } from "../errors.ts";
 import type { TcpAddress } from "../gateway/listen/listen-options.ts";
+import { createLog } from "../observability/log.ts";
 import {
   adminOption,
   type ConfigurationFlags,
   checkFlags,
   configOption,
   listenOption,
-  printWarnings,
+  logFormatOption,
+  logLevelOption,
   readConfiguration,
   upstreamOption,
 } from "./configuration.ts";
 import { startDemoBackend, type TokenField } from "./demo-backend.ts";
+import { logWarnings } from "./log-events.ts";
 import { reloadOnChange } from "./reloading.ts";
 import { describeRunning, startSidecar } from "./running.ts";
 import { closeOnSignal } from "./stop-signals.ts";
@@ -34,12 +37,15 @@ export function addDemoCommand(program: Command): Command {
     .addOption(upstreamOption())
     .addOption(listenOption())
     .addOption(adminOption())
+    .addOption(logLevelOption())
+    .addOption(logFormatOption())
     .action(async (flags: Omit<ConfigurationFlags, "workers">) => {
       const read = () => readDemoConfiguration(flags);
       const parsed = await read();
-      printWarnings(parsed.warnings);
+      const log = createLog(parsed.config.log);
+      logWarnings(log, parsed.warnings);
       const address = backendAddressOf(parsed.config);
-      const { sidecar, running, config, reload } = await startSidecar(parsed.config);
+      const { sidecar, running, config, reload } = await startSidecar(parsed.config, log);
       const options = { address, issuer: running.issuer.url, tokenFields: () => tokenFieldsOf(config()) };
       const backend = await startDemoBackend(options).catch(async (error: unknown) => {
         await sidecar.close();
@@ -48,14 +54,18 @@ export function addDemoCommand(program: Command): Command {
       const closed = closeOnSignal(async () => {
         await sidecar.close();
         await backend.close();
-      });
+      }, log);
       await reloadOnChange({
         file: parsed.file,
         read,
+        log,
         apply: (load) => reload(async () => (await load()).config),
       });
-      console.error(
-        `${describeRunning(parsed.config, running)}\n\nThe demo backend verifies each token. Try it:\n  curl ${running.url}/orders/42\n`,
+      const { text, message, fields } = describeRunning(parsed.config, running);
+      log.announce(
+        `${text}\n\nThe demo backend verifies each token. Try it:\n  curl ${running.url}/orders/42\n`,
+        message,
+        fields,
       );
       await closed;
     });

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { printableJson, printableText } from "../observability/printable.ts";
 import { type ConfigurationFlags, configOption, findConfigurationFile } from "./configuration.ts";
 import { checkConfiguration } from "./doctor/configuration.ts";
 import type { Finding } from "./doctor/finding.ts";
@@ -7,7 +8,6 @@ import { checkKeys } from "./doctor/keys.ts";
 import { checkOperators } from "./doctor/operators.ts";
 import { checkRuntime } from "./doctor/runtime.ts";
 import { checkUpstreams } from "./doctor/upstreams.ts";
-import { printableJson, printableText } from "./printable.ts";
 import { UsageError } from "./usage-error.ts";
 import { validate } from "./validate.ts";
 

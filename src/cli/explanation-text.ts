@@ -1,8 +1,8 @@
 import { STATUS_CODES } from "node:http";
 import type { RemovalReason } from "../gateway/fields.ts";
+import { printableJson, printableText } from "../observability/printable.ts";
 import type { ClaimSource, ExplainedClaim, LeftOutClaim } from "./claim-sources.ts";
 import type { ExplainedAnswer, ExplainedToken, Explanation, PassedOver } from "./explanation.ts";
-import { printableJson, printableText } from "./printable.ts";
 
 /** An explanation for a person: what each stage of the request's path did, in its order. */
 export function describeExplanation(explanation: Explanation): string {

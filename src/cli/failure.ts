@@ -1,6 +1,21 @@
 import { CommanderError } from "commander";
 import { CountersignError } from "../errors.ts";
+import type { Log } from "../observability/log.ts";
 import { UsageError } from "./usage-error.ts";
+
+/**
+ * Tells of what ended a sidecar: to its log where that is for programs, and where there is none yet as {@link printFailure}.
+ *
+ * @returns the exit code
+ */
+export function reportFailure(error: unknown, log: Log | undefined): number {
+  if (log && !log.isPretty && error instanceof CountersignError) {
+    log.error(error.message, { code: error.code });
+    return 1;
+  }
+  log?.flush();
+  return printFailure(error);
+}
 
 /**
  * Prints what was thrown, without a stack trace unless it is a defect of Countersign itself.

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
+import { printableJson, printableText } from "../observability/printable.ts";
 import { ask, formatPlace, jsonMapOf, type Place } from "./ask.ts";
 import { configOption } from "./configuration.ts";
 import { type OperatorsFlags, operatorsOf, operatorsOption } from "./operators.ts";
-import { printableJson, printableText } from "./printable.ts";
 
 interface HealthFlags extends OperatorsFlags {
   readonly live?: true;

@@ -6,8 +6,8 @@ import { stringify } from "yaml";
 import { parseUpstreamUrl } from "../config/addresses.ts";
 import { ConfigError } from "../config/problems.ts";
 import { reasonOf } from "../errors.ts";
+import { printableText } from "../observability/printable.ts";
 import { ask, formatPlace } from "./ask.ts";
-import { printableText } from "./printable.ts";
 import { UsageError } from "./usage-error.ts";
 
 const DEFAULT_FILE = "sidecar.yaml";

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
+import { printableJson, printableText } from "../observability/printable.ts";
 import { ask, formatPlace, jsonMapOf, type Place } from "./ask.ts";
 import { configOption } from "./configuration.ts";
 import { type OperatorsFlags, operatorsOf, operatorsOption } from "./operators.ts";
-import { printableJson, printableText } from "./printable.ts";
 
 interface ReloadFlags extends OperatorsFlags {
   readonly json?: true;

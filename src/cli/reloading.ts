@@ -3,10 +3,9 @@ import { basename, dirname, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ParsedConfig } from "../config/parse.ts";
 import { CountersignError, reasonOf } from "../errors.ts";
+import type { Log } from "../observability/log.ts";
 import { JobQueue, refreshOften, type Watch, watchFolders } from "../refresh.ts";
-import { printWarnings } from "./configuration.ts";
-import { printableText } from "./printable.ts";
-import { report } from "./report.ts";
+import { logWarnings } from "./log-events.ts";
 
 /** What {@link reloadOnChange} needs. */
 export interface ReloadOptions {
@@ -24,6 +23,7 @@ export interface ReloadOptions {
    * @returns the keys that have no effect before a restart
    */
   readonly apply: (read: () => Promise<ParsedConfig>) => Promise<readonly string[]>;
+  readonly log: Log;
 }
 
 /** Events tell of a change at once; where a file system has none, this is how long it takes at most. */
@@ -32,8 +32,8 @@ const REREAD_SECONDS = 10;
 /** A file that says the same twice, so far apart, is not being written. */
 const SETTLED_MILLISECONDS = 100;
 
-/** Reads the configuration again when its file changes and on SIGHUP, and says on standard error what became of it. */
-export async function reloadOnChange({ file, read, apply }: ReloadOptions): Promise<void> {
+/** Reads the configuration again when its file changes and on SIGHUP, and logs what became of it. */
+export async function reloadOnChange({ file, read, apply, log }: ReloadOptions): Promise<void> {
   const queue = new JobQueue();
   let lastText = file === undefined ? undefined : await readFile(file, "utf8").catch(() => undefined);
 
@@ -45,12 +45,13 @@ export async function reloadOnChange({ file, read, apply }: ReloadOptions): Prom
         parsed = await read();
         return parsed;
       });
-      if (parsed) printWarnings(parsed.warnings);
+      if (parsed) logWarnings(log, parsed.warnings);
       const restart = needsRestart.length === 0 ? "" : `; not before a restart: ${needsRestart.join(", ")}`;
-      report(`${name} was read again, and is used from now on${restart}`);
+      log.info(`${name} was read again, and is used from now on${restart}`, { needsRestart });
     } catch (error) {
-      const code = error instanceof CountersignError ? `${error.code} ` : "";
-      report(`${code}${name} cannot be used, and what it said before goes on:\n${indented(reasonOf(error))}`);
+      const code = error instanceof CountersignError ? error.code : undefined;
+      const message = `${name} cannot be used, and what it said before goes on`;
+      log.error(code === undefined ? message : `${code} ${message}`, { code, problem: reasonOf(error) });
     }
   }
 
@@ -89,11 +90,4 @@ async function settledText(file: string): Promise<string | undefined> {
     if (again === text) return text;
     text = again;
   }
-}
-
-function indented(message: string): string {
-  return message
-    .split("\n")
-    .map((line) => `  ${printableText(line)}`)
-    .join("\n");
 }

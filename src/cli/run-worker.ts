@@ -4,7 +4,8 @@ import { type ConfigurationSource, parseConfig } from "../config/parse.ts";
 import { adoptionOf } from "../config/restart.ts";
 import { reasonOf } from "../errors.ts";
 import { adoptPassedSockets } from "../gateway/listen/inherited-socket.ts";
-import { printFailure } from "./failure.ts";
+import { createLog, type Log } from "../observability/log.ts";
+import { reportFailure } from "./failure.ts";
 import { Questions } from "./questions.ts";
 import { describeRunning, type StartedSidecar, startSidecar } from "./running.ts";
 import type { ReloadOrder, WorkerMessage, WorkerOrder, WorkerReloadOutcome } from "./worker-messages.ts";
@@ -61,17 +62,19 @@ export function runWorker(): void {
 }
 
 async function start(
-  { source, latest, sockets }: Extract<WorkerOrder, { kind: "start" }>,
+  { source, latest, sockets, subjectKey }: Extract<WorkerOrder, { kind: "start" }>,
   metricsText: () => Promise<string>,
 ): Promise<StartedSidecar> {
+  let log: Log | undefined;
   try {
     adoptPassedSockets(sockets);
     const { config } = adoptionOf(configOf(latest), configOf(source));
-    const started = await startSidecar(config, metricsText);
+    log = createLog(config.log, { subjectKey });
+    const started = await startSidecar(config, log, metricsText);
     tell({ kind: "ready", description: describeRunning(config, started.running) });
     return started;
   } catch (error) {
-    process.exit(printFailure(error));
+    process.exit(reportFailure(error, log));
   }
 }
 

@@ -1,17 +1,22 @@
 import { availableParallelism } from "node:os";
 import type { Command } from "commander";
+import type { ParsedConfig } from "../config/parse.ts";
+import { createLog, type Log } from "../observability/log.ts";
 import {
   adminOption,
   type ConfigurationFlags,
   configOption,
   findConfigurationFile,
   listenOption,
-  printWarnings,
+  logFormatOption,
+  logLevelOption,
   readConfiguration,
   upstreamOption,
   workersOption,
 } from "./configuration.ts";
-import { reloadOnChange } from "./reloading.ts";
+import { reportFailure } from "./failure.ts";
+import { logWarnings } from "./log-events.ts";
+import { type ReloadOptions, reloadOnChange } from "./reloading.ts";
 import { describeRunning, startSidecar } from "./running.ts";
 import { closeOnSignal, describeStop, notReadySecondsOf } from "./stop-signals.ts";
 import { runWorkers } from "./workers.ts";
@@ -29,21 +34,37 @@ export function addServeCommand(program: Command): Command {
     .addOption(listenOption())
     .addOption(adminOption())
     .addOption(workersOption())
+    .addOption(logLevelOption())
+    .addOption(logFormatOption())
     .action(async (flags: ConfigurationFlags) => {
       const read = () => readConfiguration(flags, { upstreamIsEnough: true });
       const parsed = await read();
-      const file = findConfigurationFile(flags);
-      printWarnings(parsed.warnings);
-      const workers = parsed.config.workers === "auto" ? availableParallelism() : parsed.config.workers;
-      if (workers > 1) return runWorkers(parsed, workers, { file, read });
-      const { sidecar, running, config, reload } = await startSidecar(parsed.config);
-      // Whoever reads that it runs may send a signal at once.
-      const closed = closeOnSignal(
-        (signal) => sidecar.close({ notReadySeconds: notReadySecondsOf(config(), signal) }),
-        (signal) => describeStop(config(), signal),
-      );
-      await reloadOnChange({ file, read, apply: (load) => reload(async () => (await load()).config) });
-      console.error(describeRunning(parsed.config, running));
-      await closed;
+      const log = createLog(parsed.config.log);
+      logWarnings(log, parsed.warnings);
+      try {
+        await serve(parsed, { file: findConfigurationFile(flags), read }, log);
+      } catch (error) {
+        process.exitCode = reportFailure(error, log);
+      }
     });
+}
+
+async function serve(
+  parsed: ParsedConfig,
+  origin: Pick<ReloadOptions, "file" | "read">,
+  log: Log,
+): Promise<void> {
+  const workers = parsed.config.workers === "auto" ? availableParallelism() : parsed.config.workers;
+  if (workers > 1) return runWorkers(parsed, workers, origin, log);
+  const { sidecar, running, config, reload } = await startSidecar(parsed.config, log);
+  // Whoever reads that it runs may send a signal at once.
+  const closed = closeOnSignal(
+    (signal) => sidecar.close({ notReadySeconds: notReadySecondsOf(config(), signal) }),
+    log,
+    (signal) => describeStop(config(), signal),
+  );
+  await reloadOnChange({ ...origin, log, apply: (load) => reload(async () => (await load()).config) });
+  const { text, message, fields } = describeRunning(parsed.config, running);
+  log.announce(text, message, fields);
+  await closed;
 }

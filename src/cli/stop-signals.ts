@@ -1,4 +1,5 @@
 import type { Config } from "../config/config.ts";
+import type { Log } from "../observability/log.ts";
 
 /** The signals that stop Countersign. */
 export type StopSignal = "SIGTERM" | "SIGINT";
@@ -6,11 +7,13 @@ export type StopSignal = "SIGTERM" | "SIGINT";
 /**
  * Waits for SIGTERM or SIGINT, then closes; the same or the other once more ends the process at once.
  *
- * @param describe what is printed of the signal
+ * @param log is told of the signal
+ * @param describe what the log says of it
  * @param endAtOnce called before the process ends at once
  */
 export async function closeOnSignal(
   close: (signal: StopSignal) => Promise<void>,
+  log: Log,
   describe: (signal: StopSignal) => string = () => FINISHING,
   endAtOnce: () => void = () => {},
 ): Promise<void> {
@@ -24,7 +27,9 @@ export async function closeOnSignal(
       endAtOnce();
       process.exit(1);
     });
-  console.error(`\n${signal}: ${describe(signal)}; a second signal ends at once`);
+  const message = `${signal}: ${describe(signal)}; a second signal ends at once`;
+  // A terminal shows ^C in the line.
+  log.announce(`\n${message}`, message, { signal });
   await close(signal);
   // Whatever a library still holds open must not keep a stopped sidecar alive.
   process.exit();

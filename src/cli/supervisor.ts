@@ -1,3 +1,5 @@
+import type { Description } from "./running.ts";
+
 /** A process that answers requests, for whoever watches over it. */
 export interface Worker {
   readonly pid: number;
@@ -22,7 +24,7 @@ export interface WorkerEvents {
    *
    * @param description what runs where
    */
-  ready(description: string): void;
+  ready(description: Description): void;
   /** Somebody wants it to stop. It goes on until it is told to. */
   leaving(): void;
   /**
@@ -40,8 +42,8 @@ export interface SupervisorOptions {
   readonly count: number;
   /** Starts one. */
   readonly fork: (events: WorkerEvents) => Worker;
-  /** Told of what becomes of them, in words. */
-  readonly report: (message: string) => void;
+  /** Told of what becomes of them, in words; a warning where it was not to be. */
+  readonly report: (message: string, level: "info" | "warn") => void;
   /** Called when no worker is left that answers requests, although some should. Default: they are started again. */
   readonly onNoneLeft?: () => void;
   /** Milliseconds since the epoch. Default: `Date.now`. */
@@ -50,7 +52,7 @@ export interface SupervisorOptions {
 
 /** How a start went. */
 export type StartOutcome =
-  | { readonly kind: "started"; readonly description: string }
+  | { readonly kind: "started"; readonly description: Description }
   /** A worker could not start. It has said why, and all others have been ended. */
   | { readonly kind: "failed"; readonly exitCode: number };
 
@@ -124,14 +126,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
           leaving() {
             if (isStopping || member.isStopping || leaver || member.readyAt === undefined) return;
             leaver = member;
-            report(`worker ${member.worker.pid} is to stop, and does when another one is ready`);
+            report(`worker ${member.worker.pid} is to stop, and does when another one is ready`, "info");
             start();
           },
           ended(reason, exitCode) {
             if (!members.delete(member)) return;
             if (isStopping) return ended(member, exitCode);
             if (!hasStarted) return firstStart.resolve({ kind: "failed", exitCode });
-            if (member.isStopping) return report(`worker ${member.worker.pid} has been replaced`);
+            if (member.isStopping) return report(`worker ${member.worker.pid} has been replaced`, "info");
             // Its successor is on the way already.
             if (member === leaver) leaver = undefined;
             else startAgain(member, reason);
@@ -143,7 +145,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
     function startAgain({ worker, readyAt }: Member, reason: string): void {
       if (readyAt !== undefined && now() - readyAt >= STEADY_MILLISECONDS) delay = MIN_DELAY_MILLISECONDS;
-      report(`worker ${worker.pid} ended ${reason}; another one starts in ${delay / 1000} s`);
+      report(`worker ${worker.pid} ended ${reason}; another one starts in ${delay / 1000} s`, "warn");
       if (![...members].some((member) => member.readyAt !== undefined)) onNoneLeft();
       startAfter(delay, start);
       delay = Math.min(delay * 2, MAX_DELAY_MILLISECONDS);

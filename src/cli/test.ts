@@ -5,9 +5,9 @@ import { loadConfig } from "../config/load.ts";
 import { type PolicyTestFile, readPolicyTests, unknownNamesIn } from "../config/policy-test-file.ts";
 import { ConfigError, type Problem } from "../config/problems.ts";
 import { reasonOf } from "../errors.ts";
+import { printableJson, printableText } from "../observability/printable.ts";
 import { type ConfigurationFlags, configOption, configurationFileOf } from "./configuration.ts";
 import { runPolicyTests, type TestFailure, type TestResult } from "./policy-test-run.ts";
-import { printableJson, printableText } from "./printable.ts";
 import { UsageError } from "./usage-error.ts";
 
 interface TestFlags extends ConfigurationFlags {

@@ -15,9 +15,9 @@ import { issuerUrlOf } from "../config/listener-urls.ts";
 import { CountersignError, reasonOf } from "../errors.ts";
 import { SIGNING_ALGORITHMS } from "../issuer/algorithms.ts";
 import { readKeys } from "../issuer/keys/key-source.ts";
+import { printableJson, printableText } from "../observability/printable.ts";
 import { type ConfigurationFlags, configOption, readConfiguration } from "./configuration.ts";
 import { formatPeriod } from "./key-table.ts";
-import { printableJson, printableText } from "./printable.ts";
 import { UsageError } from "./usage-error.ts";
 
 interface VerifyFlags extends ConfigurationFlags {

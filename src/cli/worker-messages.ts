@@ -1,14 +1,15 @@
 import type { ConfigurationSource } from "../config/parse.ts";
 import type { PassedSocket } from "../gateway/listen/inherited-socket.ts";
 import type { Metric } from "../observability/metric.ts";
+import type { Description } from "./running.ts";
 import type { StopOrder } from "./supervisor.ts";
 
 /** What a worker tells the process that started it. */
 export type WorkerMessage =
   /** It hears orders from here on. */
   | { readonly kind: "listening" }
-  /** It answers requests; what runs where, in words. */
-  | { readonly kind: "ready"; readonly description: string }
+  /** It answers requests. */
+  | { readonly kind: "ready"; readonly description: Description }
   /** It got a signal to stop. */
   | { readonly kind: "leaving" }
   /** What it has counted by now. */
@@ -32,6 +33,8 @@ export type WorkerOrder =
       /** What has taken its place since, but for what needs a restart of all. */
       readonly latest: ConfigurationSource;
       readonly sockets: readonly PassedSocket[];
+      /** What subjects are hashed with, in the log of each worker alike. */
+      readonly subjectKey: string;
     }
   | ({ readonly kind: "reload" } & ReloadOrder)
   /** It is to say what it has counted. */

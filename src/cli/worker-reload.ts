@@ -1,7 +1,7 @@
 import type { ParsedConfig } from "../config/parse.ts";
 import { reasonOf } from "../errors.ts";
+import type { Log } from "../observability/log.ts";
 import type { ForkedWorker } from "./forked-worker.ts";
-import { report } from "./report.ts";
 
 /**
  * Has all workers use another configuration. One of them tries it first: what it cannot open, the others need not try.
@@ -15,6 +15,7 @@ export async function reloadWorkers(
   workers: ReadonlySet<ForkedWorker>,
   read: () => Promise<ParsedConfig>,
   adopt: (parsed: ParsedConfig) => void,
+  log: Log,
 ): Promise<readonly string[]> {
   const asked = new Set<ForkedWorker>();
   const rest = () => [...workers].filter((worker) => !asked.has(worker));
@@ -44,7 +45,10 @@ export async function reloadWorkers(
         asked.add(worker);
         const outcome = await worker.reload(order);
         if (outcome && "problem" in outcome)
-          report(`worker ${worker.pid} goes on with the configuration before: ${outcome.problem}`);
+          log.error(`worker ${worker.pid} goes on with the configuration before`, {
+            worker: worker.pid,
+            problem: outcome.problem,
+          });
       }),
     );
   return needsRestart;

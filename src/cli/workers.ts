@@ -2,9 +2,9 @@ import cluster from "node:cluster";
 import { fileURLToPath } from "node:url";
 import type { ParsedConfig } from "../config/parse.ts";
 import { passedSockets } from "../gateway/listen/inherited-socket.ts";
+import type { Log } from "../observability/log.ts";
 import { type ForkedWorker, forkWorker } from "./forked-worker.ts";
 import { type ReloadOptions, reloadOnChange } from "./reloading.ts";
-import { report } from "./report.ts";
 import { SharedMetrics } from "./shared-metrics.ts";
 import { closeOnSignal, describeStop, notReadySecondsOf } from "./stop-signals.ts";
 import { createSupervisor } from "./supervisor.ts";
@@ -25,13 +25,15 @@ export async function runWorkers(
   parsed: ParsedConfig,
   count: number,
   origin: Pick<ReloadOptions, "file" | "read">,
+  log: Log,
 ): Promise<void> {
   const { source } = parsed;
+  const { subjectKey } = log;
   let { config } = parsed;
   const addresses = [...config.listen, config.admin].flatMap((options) => options?.address ?? []);
   const usesPassed = addresses.some(({ kind }) => kind === "systemd");
   const sockets = usesPassed ? passedSockets() : [];
-  let start: WorkerOrder = { kind: "start", source, latest: source, sockets };
+  let start: WorkerOrder = { kind: "start", source, latest: source, sockets, subjectKey };
   const forked = new Set<ForkedWorker>();
   const metrics = new SharedMetrics(forked, count);
   // This process makes the files of Unix sockets, and a worker opens them to whom they are for. Until then: to nobody else.
@@ -56,11 +58,13 @@ export async function runWorkers(
       forked.add(worker);
       return worker;
     },
-    report,
+    report: (message, level) => log[level](message),
     onNoneLeft() {
       if (!usesPassed) return;
       // node:cluster has closed them with the last worker. Whoever passed them still has them, and keeps who connects waiting.
-      report("no worker is left to hold the sockets that were passed; ending, to be started with them again");
+      log.error(
+        "no worker is left to hold the sockets that were passed; ending, to be started with them again",
+      );
       supervisor.kill();
       process.exit(1);
     },
@@ -73,6 +77,7 @@ export async function runWorkers(
       const hasEndedWell = await supervisor.stop({ notReadySeconds, isReplaced: false }, seconds * 1000);
       if (!hasEndedWell) process.exitCode = 1;
     },
+    log,
     (signal) => describeStop(config, signal),
     () => supervisor.kill(),
   );
@@ -80,12 +85,19 @@ export async function runWorkers(
   if (outcome.kind === "failed") process.exit(outcome.exitCode);
   await reloadOnChange({
     ...origin,
+    log,
     async apply(read) {
       try {
-        const needsRestart = await reloadWorkers(forked, read, (next) => {
-          start = { kind: "start", source, latest: next.source, sockets };
-          config = next.config;
-        });
+        const needsRestart = await reloadWorkers(
+          forked,
+          read,
+          (next) => {
+            start = { kind: "start", source, latest: next.source, sockets, subjectKey };
+            config = next.config;
+            log.adapt(config.log);
+          },
+          log,
+        );
         metrics.reloads.succeeded();
         return needsRestart;
       } catch (error) {
@@ -94,6 +106,7 @@ export async function runWorkers(
       }
     },
   });
-  console.error(`${outcome.description}\nworkers       ${count}`);
+  const { text, message, fields } = outcome.description;
+  log.announce(`${text}\nworkers       ${count}`, message, { ...fields, workers: count });
   await closed;
 }

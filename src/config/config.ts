@@ -5,6 +5,7 @@ import type { UpstreamOptions } from "../gateway/upstream/upstream-options.ts";
 import type { SigningAlgorithm } from "../issuer/algorithms.ts";
 import type { Identity } from "../issuer/issuer.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
+import type { LogOptions } from "../observability/log-options.ts";
 import type { AuthenticatorOptions } from "../policy/authenticators/options.ts";
 import type { ModuleOptions } from "../policy/module.ts";
 import type { Policy, TokenSettings } from "../policy/policy.ts";
@@ -41,6 +42,7 @@ export interface Config {
     readonly keys: KeySource;
   };
   readonly identity: Identity | undefined;
+  readonly log: LogOptions;
   /** The settings that policies start from. */
   readonly token: TokenSettings;
   /** By name. */

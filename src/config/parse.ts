@@ -1,4 +1,5 @@
 import { dirname, resolve } from "node:path";
+import type { LogFormat, LogLevel } from "../observability/log-options.ts";
 import { ANONYMOUS, authenticatorOptionsOf } from "./authenticators/sections.ts";
 import { clientTimeoutsOf, limitsOf } from "./client-sections.ts";
 import type { Config, PolicyConfig } from "./config.ts";
@@ -32,6 +33,10 @@ export interface ParseOptions {
   readonly admin?: string | undefined;
   /** Takes the place of `workers` in the file. */
   readonly workers?: number | "auto" | undefined;
+  /** Takes the place of `log.level` in the file. */
+  readonly logLevel?: LogLevel | undefined;
+  /** Takes the place of `log.format` in the file. */
+  readonly logFormat?: LogFormat | undefined;
 }
 
 /** What a configuration is made from: {@link parseConfig} makes the same of it in another process. */
@@ -95,7 +100,8 @@ export function parseConfig(text: string, options: ParseOptions): ParsedConfig {
   return { file, source: { text, options }, config, warnings, positionOf };
 }
 
-function withOverrides(value: unknown, { upstream, listen, admin, workers }: ParseOptions): unknown {
+function withOverrides(value: unknown, options: ParseOptions): unknown {
+  const { upstream, listen, admin, workers, logLevel, logFormat } = options;
   const top = value ?? {};
   if (typeof top !== "object" || Array.isArray(top)) return top;
   const overridden: Record<string, unknown> = { ...top };
@@ -104,6 +110,8 @@ function withOverrides(value: unknown, { upstream, listen, admin, workers }: Par
   if (admin !== undefined)
     overridden.admin = admin === "false" ? false : replaceIn(overridden.admin, "address", admin);
   if (workers !== undefined) overridden.workers = workers;
+  for (const [key, word] of Object.entries({ level: logLevel, format: logFormat }))
+    if (word !== undefined) overridden.log = replaceIn(overridden.log ?? {}, key, word);
   return overridden;
 }
 
@@ -155,6 +163,7 @@ function configOf(
       keys: keySourceOf(file.issuer, baseDirectory),
     },
     identity: file.identity && identityOf(file.identity),
+    log: file.log,
     token: token.defaults,
     authenticators: Object.fromEntries(
       Object.entries(file.authenticators).map(([name, section]) => [

@@ -23,6 +23,7 @@ const FIXED: Readonly<Record<string, (config: Config) => unknown>> = {
   "timeouts.request": ({ timeouts }) => timeouts.requestSeconds,
   "timeouts.send": ({ timeouts }) => timeouts.sendSeconds,
   "timeouts.keepAlive": ({ timeouts }) => timeouts.keepAliveSeconds,
+  "log.format": ({ log }) => log.format,
   "issuer.url": ({ issuer }) => issuer.url,
   "issuer.basePath": ({ issuer }) => issuer.basePath,
 };
@@ -45,6 +46,7 @@ export function adoptionOf(next: Config, running: Config): Adoption {
       notReadySeconds: next.timeouts.notReadySeconds,
       drainSeconds: next.timeouts.drainSeconds,
     },
+    log: { ...next.log, format: running.log.format },
     issuer: {
       ...next.issuer,
       url: running.issuer.url,

@@ -13,6 +13,7 @@ import { limitsSection, timeoutsSection } from "./client-sections.ts";
 import { headerName, hostPattern, method, pathPattern, tokenPrefix } from "./http-values.ts";
 import { algorithm, identitySection, issuerSection } from "./issuer-section.ts";
 import { adminSection, listenSection } from "./listen-section.ts";
+import { logSection } from "./log-section.ts";
 import { requireSection } from "./require-section.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
 import { upstreamSection } from "./upstream-section.ts";
@@ -161,6 +162,7 @@ export const sidecarSchema = section(
     identity: identitySection
       .describe("ID tokens that say which deployment this is, for programs beside it.")
       .optional(),
+    log: logSection.prefault({}).describe("What is written to standard error."),
     authenticators: authenticatorsSection
       .default({})
       .describe("Ways to find out who is calling, by names that policies use."),
@@ -172,7 +174,7 @@ export const sidecarSchema = section(
       .describe("In order, the first match wins; no match is 404. Default: one that matches all.")
       .optional(),
   },
-  ["tokenEndpoint", "log"],
+  ["tokenEndpoint"],
 );
 
 /** What {@link sidecarSchema} makes of a file. */

@@ -128,7 +128,7 @@ export type Decision =
 /** The part of a record that is filled while it is decided about a request. */
 export type DecisionRecord = Pick<
   RequestRecord,
-  "policy" | "authentication" | "authenticatedAt" | "tokenRequest" | "tokenAt" | "jwt"
+  "clientAddress" | "policy" | "authentication" | "authenticatedAt" | "tokenRequest" | "tokenAt" | "jwt"
 >;
 
 /** Decides about a request; at once where nothing has to be waited for. */
@@ -162,6 +162,7 @@ export function createDecider(options: DeciderOptions): Decider {
     const authority = client.authority ?? receivedAuthority;
     const clientAddress = client.address ?? shownAddress(peer.address);
     const host = hostOf(authority);
+    if (record) record.clientAddress = clientAddress;
 
     // What is not to go further.
     const maxForwards = maxForwardsOf(method, rawFields);

@@ -35,6 +35,8 @@ export interface RequestFailure extends RequestProblem {
   readonly requestId: string;
   /** For the log only. */
   readonly cause: string;
+  /** Whether it came out after the request had ended, as the client did not wait: the record does not have it. */
+  readonly isLate: boolean;
 }
 
 /** Answer one request each, in whatever way; they never throw. */
@@ -94,8 +96,10 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
       answerProblem(clientResponse, problem, requestId);
     };
     const fail = (problem: RequestProblem, cause: string) => {
+      record.cause = cause;
       refuse(problem);
-      onFailure({ code: problem.code, detail: problem.detail, requestId, cause });
+      const isLate = record.endedAt !== undefined;
+      onFailure({ code: problem.code, detail: problem.detail, requestId, cause, isLate });
     };
     const failInside = (error: unknown) =>
       fail({ code: "ERR_INTERNAL", detail: "this sidecar failed; its log says why" }, reasonOf(error));
@@ -122,6 +126,8 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
     const rawFields = receivedFieldsOf(clientRequest);
     if (!Array.isArray(rawFields)) return refuse(rawFields);
 
+    const peer = peerOf(clientRequest);
+    record.clientAddress = peer.address;
     const bodyFollows = hasBody(clientRequest);
     const decision = decide(
       {
@@ -131,7 +137,7 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
         rawFields,
         hasBody: bodyFollows,
         requestId,
-        peer: peerOf(clientRequest),
+        peer,
         isBeyondLimit: connectionLimit.isBeyond(clientRequest),
         scheme: connectionSchemeOf(clientRequest),
       },

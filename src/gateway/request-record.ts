@@ -13,6 +13,8 @@ export class RequestRecord {
   readonly clientRequest: ClientRequest;
   readonly requestId: string;
   readonly receivedAt: number = performance.now();
+  /** The other end of the connection, or the client that a trusted proxy names. */
+  clientAddress: string | undefined;
   /** The policy that matched. */
   policy: Policy | undefined;
   /** What the authenticators of the policy came to. */
@@ -38,6 +40,8 @@ export class RequestRecord {
   relayedBytes = 0;
   /** The problem that it was answered with. */
   code: RequestErrorCode | undefined;
+  /** Why it failed, where that is not the client's fault. For the log only. */
+  cause: string | undefined;
   /** It became a WebSocket; its end is that of the connection. */
   isTunnel = false;
   /** The status of the answer; `undefined` where the client left before one. */

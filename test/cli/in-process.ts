@@ -2,7 +2,7 @@ import { Readable } from "node:stream";
 import { format } from "node:util";
 import { vi } from "vitest";
 import { main } from "../../src/cli/main.ts";
-import type { CommandResult } from "../support/command-line.ts";
+import { type CommandResult, withTextLog } from "../support/command-line.ts";
 
 interface Surroundings {
   readonly cwd: string;
@@ -49,7 +49,7 @@ export async function runHere(
   process.chdir(cwd);
   process.exitCode = undefined;
   try {
-    await main(["node", "countersign", ...arguments_]);
+    await main(["node", "countersign", ...withTextLog(arguments_)]);
     return { code: Number(process.exitCode ?? 0), stdout, stderr };
   } finally {
     process.exitCode = exitCode;

@@ -7,6 +7,7 @@ import { describeRunning } from "../../src/cli/running.ts";
 import { createSidecar, parseConfig } from "../../src/index.ts";
 import { startBackend } from "../support/backend.ts";
 import { runCommand, startCommand, temporaryFolder } from "../support/command-line.ts";
+import { withoutRequests } from "../support/log.ts";
 import { runHere } from "./in-process.ts";
 
 const HINT = "(--help shows how it is used)\n";
@@ -39,7 +40,7 @@ test("what runs where is said at the start, and SIGTERM ends it with 0", async (
   };
   const { code, stdout, stderr } = await sidecar.stop("SIGTERM");
   expect({ code, stdout }).toEqual({ code: 0, stdout: "" });
-  expect(stderr).toBe(`\
+  expect(withoutRequests(stderr)).toBe(`\
 listening on  ${sidecar.url}
 forwarding to http://127.0.0.1:9
 issuer        ${sidecar.url}/__issuer
@@ -66,7 +67,7 @@ token: {algorithm: EdDSA}
   };
   const directory = join(folder.path, "keys");
   await vi.waitFor(() => expect(sidecar.output().stderr).toMatch(/operators .*\n/), { timeout: 5000 });
-  const { stderr } = sidecar.output();
+  const stderr = withoutRequests(sidecar.output().stderr);
   const [, adminUrl = ""] = /operators {5}(\S+)\n/.exec(stderr) ?? [];
   expect(stderr).toBe(`\
 listening on  ${sidecar.url}
@@ -102,7 +103,7 @@ test.each([
   const sidecar = createSidecar(config, { env: { KEY: pem() } });
   onTestFinished(() => sidecar.close());
   const running = await sidecar.start();
-  expect(describeRunning(config, running).split("\n")[3]).toBe(
+  expect(describeRunning(config, running).text.split("\n")[3]).toBe(
     `signing with  EdDSA, key ${running.issuer.jwks().keys[0]?.kid} ${where.replaceAll("$FOLDER", folder.path)}`,
   );
 });
@@ -151,7 +152,7 @@ test("a listener on every address says so, and warns of the issuer that its toke
     cwd: folder.path,
   });
   const [warning, listening] = sidecar.output().stderr.split("\n");
-  expect(warning).toBe(
+  expect(warning?.replace(/^\S+ /, "")).toBe(
     "warning: --listen: the sidecar listens on every address and issuer.url is not set, so tokens name 127.0.0.1 as their issuer; set issuer.url to a URL that the backend can reach",
   );
   expect(listening).toBe(`listening on  ${sidecar.url} (and on every other address of this machine)`);

@@ -12,6 +12,9 @@ const ENDING: StopOrder = { notReadySeconds: 5, isReplaced: false };
 /** Longer than any worker takes to be started again. */
 const LONG_MILLISECONDS = 11_000;
 
+/** What runs where. */
+const describing = (text: string) => ({ text, message: text, fields: {} });
+
 let forked: FakeWorker[];
 let reports: string[];
 
@@ -43,10 +46,10 @@ function worker(pid: number): FakeWorker {
 async function superviseRunning(count: number, onNoneLeft?: () => void) {
   const supervisor = supervise(count, onNoneLeft);
   const started = supervisor.start();
-  worker(1).ready("description");
+  worker(1).ready(describing("1"));
   await vi.waitFor(() => expect(forked).toHaveLength(count));
-  for (const { pid, ready } of forked) if (pid > 1) ready(`description ${pid}`);
-  expect(await started).toEqual({ kind: "started", description: "description" });
+  for (const { pid, ready } of forked) if (pid > 1) ready(describing(String(pid)));
+  expect(await started).toEqual({ kind: "started", description: describing("1") });
   return supervisor;
 }
 
@@ -73,7 +76,7 @@ test("the first worker starts alone: what is wrong for all is said once, and wha
 test("where a later worker cannot start at first, all are ended", async () => {
   const supervisor = supervise(2);
   const started = supervisor.start();
-  worker(1).ready("");
+  worker(1).ready(describing("it"));
   await vi.waitFor(() => expect(forked).toHaveLength(2));
   worker(2).ended("with 3", 3);
   expect(await started).toEqual({ kind: "failed", exitCode: 3 });
@@ -106,7 +109,7 @@ test("a worker that has lived for a minute is started again as soon as the first
     await vi.advanceTimersByTimeAsync(life);
     forked.at(-1)?.ended("with 1", 1);
     await vi.advanceTimersByTimeAsync(LONG_MILLISECONDS);
-    forked.at(-1)?.ready("");
+    forked.at(-1)?.ready(describing("it"));
   }
   expect(reports.map((report) => /in (.*)/.exec(report)?.[1])).toEqual(["0.1 s", "0.2 s", "0.1 s"]);
 });
@@ -116,7 +119,7 @@ test("a worker that wants to stop goes on until its successor is ready", async (
   worker(1).leaving();
   expect(forked).toHaveLength(3);
   expect(worker(1).orders).toEqual([]);
-  worker(3).ready("");
+  worker(3).ready(describing("it"));
   expect(worker(1).orders).toEqual([REPLACED]);
   worker(1).ended("with 0", 0);
   await vi.advanceTimersByTimeAsync(LONG_MILLISECONDS);
@@ -137,7 +140,7 @@ test("a worker goes on where its successor cannot start, until one can", async (
   worker(2).ended("with 1", 1);
   expect(worker(1).orders).toEqual([]);
   await vi.advanceTimersByTimeAsync(100);
-  worker(3).ready("");
+  worker(3).ready(describing("it"));
   expect(worker(1).orders).toEqual([REPLACED]);
 });
 
@@ -145,7 +148,7 @@ test("a worker that ends before its successor is ready is not replaced twice", a
   await superviseRunning(1);
   worker(1).leaving();
   worker(1).ended("with 1", 1);
-  worker(2).ready("");
+  worker(2).ready(describing("it"));
   await vi.advanceTimersByTimeAsync(LONG_MILLISECONDS);
   expect(forked).toHaveLength(2);
   expect(worker(1).orders).toEqual([]);
@@ -169,7 +172,7 @@ test("to stop is to stop all, also those that start, and to start none", async (
 test("a worker that is being replaced goes on as it was told when all stop", async () => {
   const supervisor = await superviseRunning(1);
   worker(1).leaving();
-  worker(2).ready("");
+  worker(2).ready(describing("it"));
   void supervisor.stop(ENDING, 1000);
   expect([worker(1).orders, worker(2).orders]).toEqual([[REPLACED], [ENDING]]);
 });

@@ -75,7 +75,7 @@ test.each([
   ["an unknown key", { upstream: UPSTREAM, wallpaper: 1 }],
   ["an unknown key of a section", { upstream: UPSTREAM, token: { audiance: "a" } }],
   ["an unknown key of a policy", { upstream: UPSTREAM, policies: [{ name: "a", match: { paht: "/" } }] }],
-  ["a key that is not built yet", { upstream: UPSTREAM, log: {} }],
+  ["a key that is not built yet", { upstream: UPSTREAM, tokenEndpoint: {} }],
   ["a key of identity that is not built yet", { upstream: UPSTREAM, identity: { account: "a", files: [] } }],
   ["an admin listener that is only said to be", { upstream: UPSTREAM, admin: true }],
   ["an unknown algorithm of a policy", { upstream: UPSTREAM, token: { algorithm: "HS256" } }],

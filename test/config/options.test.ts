@@ -803,6 +803,7 @@ describe("the configuration as a whole", () => {
         },
       },
       identity: undefined,
+      log: { level: "info", format: "auto", subject: "hash", sampleSuccess: 1 },
       token,
       authenticators: {},
       policies: [
@@ -866,6 +867,10 @@ describe("the configuration as a whole", () => {
       {
         limits: { headerBytes: 8192, headerCount: 9, bodyBytes: 1_500_000, connections: 5, streams: 6 },
       },
+    ],
+    [
+      "{upstream: http://a, log: {level: warn, format: json, subject: none, sampleSuccess: 0.25}}",
+      { log: { level: "warn", format: "json", subject: "none", sampleSuccess: 0.25 } },
     ],
     ["{upstream: http://a, workers: auto}", { workers: "auto" }],
     [

@@ -67,7 +67,8 @@ export async function startCommand(
   void ended.then(() => process.off("exit", kill));
   const url = await new Promise<string>((resolve, reject) => {
     child.stderr?.on("data", () => {
-      const match = /listening on +(\S+)[\s\S]*signing with/.exec(output().stderr);
+      // As text, or as JSON.
+      const match = /listening on +([^\s"]+)[\s\S]*(?:signing with|"signing")/.exec(output().stderr);
       if (match?.[1]) resolve(match[1]);
     });
     ended.then(() => reject(new Error(`ended before it listened:\n${output().stderr}`)));
@@ -88,10 +89,18 @@ export async function startCommand(
   };
 }
 
+/** What runs a sidecar logs text, as on a terminal, where the arguments say nothing else. */
+export function withTextLog(arguments_: readonly string[]): readonly string[] {
+  const isSaid = arguments_.includes("--log-format");
+  return /^(?:serve|demo)$/.test(arguments_[0] ?? "") && !isSaid
+    ? [...arguments_, "--log-format", "pretty"]
+    : arguments_;
+}
+
 function spawnExecutable(arguments_: readonly string[], surroundings: Surroundings): ChildProcess {
   const { cwd, env, executable = EXECUTABLE, passed, under = [] } = surroundings;
   const options = { cwd, env: { ...process.env, ...env } };
-  const all = [...arguments_, ...withoutOperators(arguments_, cwd)];
+  const all = withTextLog([...arguments_, ...withoutOperators(arguments_, cwd)]);
   const [command = "", ...rest] = [...under, process.execPath, executable, ...all];
   if (!passed) return spawn(command, rest, options);
   // The shell becomes the process, so that it knows its id.

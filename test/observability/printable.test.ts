@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { escapeControls } from "../../src/cli/printable.ts";
+import { escapeControls } from "../../src/observability/printable.ts";
 
 test.each([
   ["a line end", "a\nb", "a\\nb"],

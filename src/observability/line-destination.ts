@@ -1,0 +1,159 @@
+import { fstatSync, write, writeSync } from "node:fs";
+
+/** Lines that wait to be written take this much at most; what comes then is dropped. */
+const MAX_WAITING_BYTES = 1024 * 1024;
+/** A pipe takes so much at once whole or not at all (PIPE_BUF), so that no line of another worker gets into one of ours. */
+const PIECE_BYTES = 4096;
+/** Lines wait for others, to be written with them. */
+const GATHER_MILLISECONDS = 10;
+/** Where nobody reads, or the disk is full. */
+const RETRY_MILLISECONDS = 20;
+/** What the end of the process waits for a reader. */
+const PATIENCE_MILLISECONDS = 500;
+
+/** Whole lines, as many as fit. */
+interface Piece {
+  text: string;
+  bytes: number;
+  lines: number;
+}
+
+/** What is being written. */
+interface Rest {
+  readonly bytes: Buffer;
+  /** What of it was whole lines before any of it was written. */
+  readonly lines: number;
+}
+
+/** Where lines go. */
+export interface LineSink {
+  /** Takes one line, with its end. It never waits, and never throws. */
+  write(line: string): void;
+  /** Writes now what waits, as far as it can be; for where the process may end. */
+  flush(): void;
+  /** Lines that nobody will read. */
+  readonly droppedLines: number;
+}
+
+/**
+ * Writes lines to a file descriptor beside the requests: where nobody reads them, the newest are dropped and counted, and
+ * nothing waits for the reader.
+ */
+export class LineDestination implements LineSink {
+  droppedLines = 0;
+  readonly #fd: number;
+  readonly #waiting: Piece[] = [];
+  #waitingBytes = 0;
+  /** What is written first: the rest of a piece. */
+  #rest: Rest | undefined;
+  #isBegun = false;
+  /** A pipe or a socket takes what it can at once; what is written to anything else might take time. */
+  #neverWaits = false;
+  #isWriting = false;
+  #timer: NodeJS.Timeout | undefined;
+  /** Nobody will ever read again. */
+  #isClosed = false;
+
+  /** @param fd of a file, a terminal, a pipe or a socket */
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  write(line: string): void {
+    const bytes = Buffer.byteLength(line);
+    if (this.#isClosed || this.#waitingBytes + bytes > MAX_WAITING_BYTES) {
+      this.droppedLines++;
+      return;
+    }
+    const last = this.#waiting.at(-1);
+    if (last && last.bytes + bytes <= PIECE_BYTES) {
+      last.text += line;
+      last.bytes += bytes;
+      last.lines++;
+    } else this.#waiting.push({ text: line, bytes, lines: 1 });
+    this.#waitingBytes += bytes;
+    if (!this.#isBegun) this.#begin();
+    this.#writeSoon(GATHER_MILLISECONDS);
+  }
+
+  flush(): void {
+    const until = performance.now() + PATIENCE_MILLISECONDS;
+    while (!this.#writeAtOnce() && performance.now() < until)
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MILLISECONDS);
+  }
+
+  #begin(): void {
+    this.#isBegun = true;
+    try {
+      const stat = fstatSync(this.#fd);
+      this.#neverWaits = stat.isFIFO() || stat.isSocket();
+      // Node.js sets O_NONBLOCK when it opens the stream; without it a write would wait for whoever reads.
+      if (this.#neverWaits) void process.stderr;
+    } catch {
+      // There is no such descriptor. The first write finds that out, and drops.
+    }
+    process.once("exit", () => this.flush());
+  }
+
+  #writeSoon(milliseconds: number): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      if (!this.#neverWaits) this.#writeBeside();
+      else if (!this.#writeAtOnce()) this.#writeSoon(RETRY_MILLISECONDS);
+    }, milliseconds).unref();
+  }
+
+  /** @returns whether nothing waits any more that could be written */
+  #writeAtOnce(): boolean {
+    try {
+      for (let rest = this.#next(); rest; rest = this.#next())
+        this.#took(rest, writeSync(this.#fd, rest.bytes));
+      return true;
+    } catch (error) {
+      this.#failed(this.#rest as Rest, error as NodeJS.ErrnoException);
+      return this.#isClosed;
+    }
+  }
+
+  #writeBeside(): void {
+    const rest = this.#isWriting ? undefined : this.#next();
+    if (!rest) return;
+    this.#rest = undefined;
+    this.#isWriting = true;
+    write(this.#fd, rest.bytes, (error, count) => {
+      this.#isWriting = false;
+      if (error) this.#failed(rest, error);
+      else this.#took(rest, count);
+      if (this.#rest || this.#waiting.length > 0) this.#writeSoon(error ? RETRY_MILLISECONDS : 0);
+    });
+  }
+
+  /** What is to be written: as much as can be, but of a pipe no more than it takes whole. */
+  #next(): Rest | undefined {
+    if (this.#rest || this.#waiting.length === 0) return this.#rest;
+    const pieces = this.#waiting.splice(0, this.#neverWaits ? 1 : this.#waiting.length);
+    const bytes = Buffer.from(pieces.map(({ text }) => text).join(""));
+    this.#rest = { bytes, lines: pieces.reduce((sum, { lines }) => sum + lines, 0) };
+    return this.#rest;
+  }
+
+  #took({ bytes, lines }: Rest, count: number): void {
+    this.#waitingBytes -= count;
+    this.#rest = count < bytes.length ? { bytes: bytes.subarray(count), lines } : undefined;
+  }
+
+  #failed(rest: Rest, { code }: NodeJS.ErrnoException): void {
+    if (code === "EAGAIN") {
+      this.#rest = rest;
+      return;
+    }
+    this.#rest = undefined;
+    this.#waitingBytes -= rest.bytes.length;
+    this.droppedLines += rest.lines;
+    // A full disk may have room again. Whoever closed a pipe does not come back.
+    if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG") return;
+    this.#isClosed = true;
+    for (const { lines } of this.#waiting.splice(0)) this.droppedLines += lines;
+    this.#waitingBytes = 0;
+  }
+}

@@ -1,0 +1,123 @@
+import type { RequestRecord } from "../gateway/request-record.ts";
+import { isoTime } from "./iso-time.ts";
+import { printableJson } from "./printable.ts";
+import type { SubjectMark } from "./subject-mark.ts";
+
+/** How weighty the end of a request is. */
+export type RequestLevel = "info" | "warn" | "error";
+
+/** An answer that is an error is looked into by whoever runs this, where it is not the client's own. */
+export function requestLevelOf({ status = 0, cause }: RequestRecord): RequestLevel {
+  if (cause !== undefined || status >= 500) return "error";
+  return status >= 400 ? "warn" : "info";
+}
+
+/** Whether a request went well, to its end. */
+export function wentWell({ status = 0, cause, isComplete }: RequestRecord): boolean {
+  return isComplete && status < 400 && cause === undefined;
+}
+
+/** Paths are as long as a client likes. */
+const MAX_PATH_CHARACTERS = 1024;
+
+/** What JSON and a terminal take as it is. */
+const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+
+/** W3C Trace Context §3.2.2. */
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:$|-)/;
+
+/**
+ * The line of a request: one JSON object. Put together by hand, as it is written for every request; and member by member,
+ * so that nothing gets into it that is not named here: no field, no query, no token.
+ *
+ * @param milliseconds now, since the epoch
+ * @param markOf what stands for who called; `undefined`: nothing does
+ */
+export function requestLine(
+  record: RequestRecord,
+  milliseconds: number,
+  markOf: SubjectMark | undefined,
+): string {
+  const {
+    clientRequest,
+    authentication,
+    upstream,
+    receivedAt,
+    authenticatedAt,
+    tokenAt,
+    upstreamRespondedAt,
+  } = record;
+  const endedAt = record.endedAt ?? receivedAt;
+  const path = pathOf(clientRequest.url ?? "");
+  const traceparent = clientRequest.headers.traceparent;
+  const [, traceId] = typeof traceparent === "string" ? (TRACEPARENT.exec(traceparent) ?? []) : [];
+  let line = `{"level":"${requestLevelOf(record)}","time":"${isoTime(milliseconds)}","pid":${process.pid},"msg":"request","requestId":${quoted(record.requestId)}`;
+  if (traceId !== undefined) line += `,"traceId":"${traceId}"`;
+  if (record.clientAddress !== undefined) line += `,"client":${quoted(record.clientAddress)}`;
+  line += `,"method":${quoted(clientRequest.method ?? "")}`;
+  if (path !== undefined) line += `,"path":${quoted(path)}`;
+  line += `,"httpVersion":"${clientRequest.httpVersion}"`;
+  if (record.policy) line += `,"policy":${quoted(record.policy.name)}`;
+  if (authentication?.kind === "user") {
+    line += `,"authenticator":${quoted(authentication.authenticator.name)}`;
+    if (markOf) line += `,"subject":${quoted(markOf(authentication.user.sub))}`;
+  } else if (authentication?.kind === "invalid")
+    line += `,"authenticator":${quoted(authentication.authenticator.name)},"reason":${quoted(authentication.reason)}`;
+  if (record.status !== undefined) line += `,"status":${record.status}`;
+  line += `,"outcome":"${record.isTunnel ? "tunnel" : record.isComplete ? "complete" : "aborted"}"`;
+  if (record.code !== undefined) line += `,"code":"${record.code}"`;
+  if (record.cause !== undefined) line += `,"cause":${quoted(record.cause)}`;
+  if (upstream !== undefined) line += `,"upstream":${quoted(upstream)}`;
+  if (record.upstreamStatus !== undefined) line += `,"upstreamStatus":${record.upstreamStatus}`;
+  line += `,"durationMs":${rounded(endedAt - receivedAt)}`;
+  if (authenticatedAt !== undefined) {
+    line += `,"authenticationMs":${rounded(authenticatedAt - receivedAt)}`;
+    if (tokenAt !== undefined) line += `,"tokenMs":${rounded(tokenAt - authenticatedAt)}`;
+  }
+  if (upstreamRespondedAt !== undefined)
+    line += `,"upstreamMs":${rounded(upstreamRespondedAt - (record.forwardedAt ?? receivedAt))},"relayMs":${rounded(endedAt - upstreamRespondedAt)}`;
+  line += `,"bytesIn":${record.receivedBytes},"bytesOut":${record.relayedBytes}`;
+  if (record.jwt !== undefined) line += tokenMembers(record.jwt, record.tokenRequest?.tokenId === true);
+  return `${line}}\n`;
+}
+
+/** Without the query and whatever else may hold a credential, such as user information before the host. */
+function pathOf(target: string): string | undefined {
+  const path = target.startsWith("/") ? target : target.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, "");
+  // Of another form nothing is known: it may be anything.
+  if (!path.startsWith("/")) return target === "*" ? target : undefined;
+  const end = path.search(/[?#]/);
+  const whole = end === -1 ? path : path.slice(0, end);
+  return whole.length <= MAX_PATH_CHARACTERS ? whole : `${whole.slice(0, MAX_PATH_CHARACTERS)}…`;
+}
+
+/** A kid, by the text of the header that names it: a key has one header. */
+const kidByHeader = new Map<string, string>();
+const MAX_KIDS = 100;
+
+/** What identifies a token and lets nobody use it. */
+function tokenMembers(jwt: string, hasTokenId: boolean): string {
+  const end = jwt.indexOf(".");
+  const header = jwt.slice(0, end);
+  let members = kidByHeader.get(header);
+  if (members === undefined) {
+    if (kidByHeader.size >= MAX_KIDS) kidByHeader.clear();
+    members = `,"kid":${quoted(String(decoded(header).kid))}`;
+    kidByHeader.set(header, members);
+  }
+  if (!hasTokenId) return members;
+  return `${members},"jti":${quoted(String(decoded(jwt.slice(end + 1, jwt.lastIndexOf("."))).jti))}`;
+}
+
+function decoded(part: string): Record<string, unknown> {
+  return JSON.parse(Buffer.from(part, "base64url").toString()) as Record<string, unknown>;
+}
+
+function quoted(text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : printableJson(text);
+}
+
+/** Microseconds are as exact as it gets. */
+function rounded(milliseconds: number): number {
+  return Math.round(milliseconds * 1000) / 1000;
+}
