@@ -8,6 +8,8 @@ const PIECE_BYTES = 4096;
 const GATHER_MILLISECONDS = 10;
 /** Where nobody reads, or the disk is full. */
 const RETRY_MILLISECONDS = 20;
+/** So much is written at once, without waiting for more. */
+const GATHERED_BYTES = 64 * 1024;
 /** What the end of the process waits for a reader. */
 const PATIENCE_MILLISECONDS = 500;
 
@@ -33,6 +35,8 @@ export interface LineSink {
   flush(): void;
   /** Lines that nobody will read. */
   readonly droppedLines: number;
+  /** Told of lines that were dropped, with their number, when others can be written again. */
+  onDropped: ((lines: number) => void) | undefined;
 }
 
 /**
@@ -41,6 +45,9 @@ export interface LineSink {
  */
 export class LineDestination implements LineSink {
   droppedLines = 0;
+  onDropped: ((lines: number) => void) | undefined;
+  /** Those that somebody was told of. */
+  #toldLines = 0;
   readonly #fd: number;
   readonly #waiting: Piece[] = [];
   #waitingBytes = 0;
@@ -51,6 +58,8 @@ export class LineDestination implements LineSink {
   #neverWaits = false;
   #isWriting = false;
   #timer: NodeJS.Timeout | undefined;
+  /** The last write did not work. */
+  #isStuck = false;
   /** Nobody will ever read again. */
   #isClosed = false;
 
@@ -73,7 +82,8 @@ export class LineDestination implements LineSink {
     } else this.#waiting.push({ text: line, bytes, lines: 1 });
     this.#waitingBytes += bytes;
     if (!this.#isBegun) this.#begin();
-    this.#writeSoon(GATHER_MILLISECONDS);
+    if (this.#waitingBytes >= GATHERED_BYTES && !this.#isStuck) this.#writeWaiting();
+    else this.#writeSoon(GATHER_MILLISECONDS);
   }
 
   flush(): void {
@@ -98,9 +108,13 @@ export class LineDestination implements LineSink {
   #writeSoon(milliseconds: number): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      if (!this.#neverWaits) this.#writeBeside();
-      else if (!this.#writeAtOnce()) this.#writeSoon(RETRY_MILLISECONDS);
+      this.#writeWaiting();
     }, milliseconds).unref();
+  }
+
+  #writeWaiting(): void {
+    if (!this.#neverWaits) this.#writeBeside();
+    else if (!this.#writeAtOnce()) this.#writeSoon(RETRY_MILLISECONDS);
   }
 
   /** @returns whether nothing waits any more that could be written */
@@ -138,11 +152,17 @@ export class LineDestination implements LineSink {
   }
 
   #took({ bytes, lines }: Rest, count: number): void {
+    this.#isStuck = false;
     this.#waitingBytes -= count;
     this.#rest = count < bytes.length ? { bytes: bytes.subarray(count), lines } : undefined;
+    if (this.droppedLines === this.#toldLines || this.#waitingBytes > MAX_WAITING_BYTES / 2) return;
+    const untold = this.droppedLines - this.#toldLines;
+    this.#toldLines = this.droppedLines;
+    this.onDropped?.(untold);
   }
 
   #failed(rest: Rest, { code }: NodeJS.ErrnoException): void {
+    this.#isStuck = true;
     if (code === "EAGAIN") {
       this.#rest = rest;
       return;

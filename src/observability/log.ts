@@ -74,6 +74,12 @@ export function createLog(options: LogOptions, surroundings: LogSurroundings = {
     { write: (line: string) => write(escapeTerminalControls(line)) },
   );
 
+  sink.onDropped = (lines) =>
+    logger.warn(
+      { droppedLines: lines },
+      `${lines} lines of the log were dropped: they could not be written in time`,
+    );
+
   return {
     isPretty,
     subjectKey,

@@ -51,23 +51,24 @@ export function requestLine(
   const path = pathOf(clientRequest.url ?? "");
   const traceparent = clientRequest.headers.traceparent;
   const [, traceId] = typeof traceparent === "string" ? (TRACEPARENT.exec(traceparent) ?? []) : [];
-  let line = `{"level":"${requestLevelOf(record)}","time":"${isoTime(milliseconds)}","pid":${process.pid},"msg":"request","requestId":${quoted(record.requestId)}`;
+  // An id is a plain token, or one that was made here.
+  let line = `{"level":"${requestLevelOf(record)}","time":"${isoTime(milliseconds)}","pid":${process.pid},"msg":"request","requestId":"${record.requestId}"`;
   if (traceId !== undefined) line += `,"traceId":"${traceId}"`;
   if (record.clientAddress !== undefined) line += `,"client":${quoted(record.clientAddress)}`;
-  line += `,"method":${quoted(clientRequest.method ?? "")}`;
+  line += `,"method":${quotedWord(clientRequest.method ?? "")}`;
   if (path !== undefined) line += `,"path":${quoted(path)}`;
   line += `,"httpVersion":"${clientRequest.httpVersion}"`;
-  if (record.policy) line += `,"policy":${quoted(record.policy.name)}`;
+  if (record.policy) line += `,"policy":${quotedWord(record.policy.name)}`;
   if (authentication?.kind === "user") {
-    line += `,"authenticator":${quoted(authentication.authenticator.name)}`;
+    line += `,"authenticator":${quotedWord(authentication.authenticator.name)}`;
     if (markOf) line += `,"subject":${quoted(markOf(authentication.user.sub))}`;
   } else if (authentication?.kind === "invalid")
-    line += `,"authenticator":${quoted(authentication.authenticator.name)},"reason":${quoted(authentication.reason)}`;
+    line += `,"authenticator":${quotedWord(authentication.authenticator.name)},"reason":${quoted(authentication.reason)}`;
   if (record.status !== undefined) line += `,"status":${record.status}`;
   line += `,"outcome":"${record.isTunnel ? "tunnel" : record.isComplete ? "complete" : "aborted"}"`;
   if (record.code !== undefined) line += `,"code":"${record.code}"`;
   if (record.cause !== undefined) line += `,"cause":${quoted(record.cause)}`;
-  if (upstream !== undefined) line += `,"upstream":${quoted(upstream)}`;
+  if (upstream !== undefined) line += `,"upstream":${quotedWord(upstream)}`;
   if (record.upstreamStatus !== undefined) line += `,"upstreamStatus":${record.upstreamStatus}`;
   line += `,"durationMs":${rounded(endedAt - receivedAt)}`;
   if (authenticatedAt !== undefined) {
@@ -111,6 +112,21 @@ function tokenMembers(jwt: string, hasTokenId: boolean): string {
 
 function decoded(part: string): Record<string, unknown> {
   return JSON.parse(Buffer.from(part, "base64url").toString()) as Record<string, unknown>;
+}
+
+/** Words that come again and again, by what they are in JSON. */
+const jsonByWord = new Map<string, string>();
+const MAX_WORDS = 1000;
+
+/** Like {@link quoted}, for words of the configuration, and for methods. */
+function quotedWord(word: string): string {
+  const known = jsonByWord.get(word);
+  if (known !== undefined) return known;
+  // Clients make methods up.
+  if (jsonByWord.size >= MAX_WORDS) jsonByWord.clear();
+  const json = quoted(word);
+  jsonByWord.set(word, json);
+  return json;
 }
 
 function quoted(text: string): string {

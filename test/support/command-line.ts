@@ -68,8 +68,9 @@ export async function startCommand(
   const url = await new Promise<string>((resolve, reject) => {
     child.stderr?.on("data", () => {
       // As text, or as JSON.
-      const match = /listening on +([^\s"]+)[\s\S]*(?:signing with|"signing")/.exec(output().stderr);
-      if (match?.[1]) resolve(match[1]);
+      const match = /listening on +(\S+)[\s\S]*signing with|"listen":\["([^"]+)"/.exec(output().stderr);
+      const url = match?.[1] ?? match?.[2];
+      if (url !== undefined) resolve(url);
     });
     ended.then(() => reject(new Error(`ended before it listened:\n${output().stderr}`)));
   });

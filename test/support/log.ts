@@ -16,7 +16,12 @@ export function keptLog(
   surroundings: Omit<LogSurroundings, "sink"> = {},
 ): KeptLog {
   const lines: string[] = [];
-  const sink = { write: (line: string) => void lines.push(line), flush() {}, droppedLines: 0 };
+  const sink = {
+    write: (line: string) => void lines.push(line),
+    flush() {},
+    droppedLines: 0,
+    onDropped: undefined,
+  };
   const log = createLog(
     { level: "info", format: "json", subject: "hash", sampleSuccess: 1, ...options },
     { ...surroundings, sink },
