@@ -23,6 +23,12 @@ export function logWarnings(log: Log, warnings: ParsedConfig["warnings"]): void 
   for (const warning of warnings) log.warn(formatProblem(warning), { key: warning.key });
 }
 
+/** Has the warnings of Node.js logged, which would be text among the lines of JSON. */
+export function logProcessWarnings(log: Log): void {
+  process.removeAllListeners("warning");
+  process.on("warning", ({ name, message }) => log.warn(`${name}: ${message}`));
+}
+
 /** Logs that a promise was rejected which the code of a policy has left to itself. */
 export function logRejection(log: Log, reason: unknown): void {
   log.warn(`a promise was rejected that nobody waits for: ${reasonOf(reason)}`);

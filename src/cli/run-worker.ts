@@ -6,6 +6,7 @@ import { reasonOf } from "../errors.ts";
 import { adoptPassedSockets } from "../gateway/listen/inherited-socket.ts";
 import { createLog, type Log } from "../observability/log.ts";
 import { reportFailure } from "./failure.ts";
+import { logProcessWarnings } from "./log-events.ts";
 import { Questions } from "./questions.ts";
 import { describeRunning, type StartedSidecar, startSidecar } from "./running.ts";
 import type { ReloadOrder, WorkerMessage, WorkerOrder, WorkerReloadOutcome } from "./worker-messages.ts";
@@ -70,6 +71,7 @@ async function start(
     adoptPassedSockets(sockets);
     const { config } = adoptionOf(configOf(latest), configOf(source));
     log = createLog(config.log, { subjectKey });
+    logProcessWarnings(log);
     const started = await startSidecar(config, log, metricsText);
     tell({ kind: "ready", description: describeRunning(config, started.running) });
     return started;

@@ -36,8 +36,6 @@ export async function startSidecar(
   const sidecar = createSidecar(config, { ...loggedBy(log), metricsText });
   surviveRejections(config, log);
   const running = await sidecar.start();
-  process.removeAllListeners("warning");
-  process.on("warning", ({ message, name }) => log.warn(message, { name }));
   let current = config;
   return {
     sidecar,

@@ -15,7 +15,7 @@ import {
   workersOption,
 } from "./configuration.ts";
 import { reportFailure } from "./failure.ts";
-import { logWarnings } from "./log-events.ts";
+import { logProcessWarnings, logWarnings } from "./log-events.ts";
 import { type ReloadOptions, reloadOnChange } from "./reloading.ts";
 import { describeRunning, startSidecar } from "./running.ts";
 import { closeOnSignal, describeStop, notReadySecondsOf } from "./stop-signals.ts";
@@ -57,6 +57,7 @@ async function serve(
   const workers = parsed.config.workers === "auto" ? availableParallelism() : parsed.config.workers;
   if (workers > 1) return runWorkers(parsed, workers, origin, log);
   const { sidecar, running, config, reload } = await startSidecar(parsed.config, log);
+  logProcessWarnings(log);
   // Whoever reads that it runs may send a signal at once.
   const closed = closeOnSignal(
     (signal) => sidecar.close({ notReadySeconds: notReadySecondsOf(config(), signal) }),

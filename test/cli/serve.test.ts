@@ -187,6 +187,10 @@ describe("wrong usage exits with 2", () => {
     [["--upstream", "http://a", "--workers", "0"], "--workers: expected at least 1"],
     [["--upstream", "http://a", "--workers", "257"], "--workers: expected at most 256"],
     [
+      ["--upstream", "http://a", "--log-level", "loud"],
+      "option '--log-level <level>' argument 'loud' is invalid. Allowed choices are trace, debug, info, warn, error, silent.",
+    ],
+    [
       ["--upstream", "http://a", "--workers", "many"],
       '--workers: expected a number of processes, or "auto" for one a core',
     ],

@@ -67,6 +67,7 @@ test("the published package holds what a user needs, and works installed from it
     "docs/keys.md",
     "docs/library.md",
     "docs/listeners.md",
+    "docs/logs.md",
     "docs/metrics.md",
     "docs/modules.md",
     "docs/operating.md",
