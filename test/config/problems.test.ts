@@ -285,7 +285,7 @@ const WRONG_VALUES = [
   ],
   ["upstream: {url: http://a, preserveHost: 1}", "41 upstream.preserveHost: expected true or false"],
   [
-    "log: {level: warning}",
+    "log: {level: warm}",
     "14 log.level: expected one of trace, debug, info, warn, error, silent; did you mean warn?",
   ],
   ["log: {format: text}", "15 log.format: expected one of json, pretty, auto"],
