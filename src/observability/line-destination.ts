@@ -10,12 +10,14 @@ const GATHER_MILLISECONDS = 10;
 const RETRY_MILLISECONDS = 20;
 /** So much is written at once, without waiting for more. */
 const GATHERED_BYTES = 64 * 1024;
+/** Buffers that are kept for later. */
+const MAX_SPARE = 16;
 /** What the end of the process waits for a reader. */
 const PATIENCE_MILLISECONDS = 500;
 
 /** Whole lines, as many as fit. */
 interface Piece {
-  text: string;
+  readonly buffer: Buffer;
   bytes: number;
   lines: number;
 }
@@ -53,7 +55,9 @@ export class LineDestination implements LineSink {
   #waitingBytes = 0;
   /** What is written first: the rest of a piece. */
   #rest: Rest | undefined;
-  #isBegun = false;
+  /** Pieces that have been written, to be used again. */
+  readonly #spare: Buffer[] = [];
+  #isOpen = false;
   /** A pipe or a socket takes what it can at once; what is written to anything else might take time. */
   #neverWaits = false;
   #isWriting = false;
@@ -69,19 +73,13 @@ export class LineDestination implements LineSink {
   }
 
   write(line: string): void {
-    const bytes = Buffer.byteLength(line);
-    if (this.#isClosed || this.#waitingBytes + bytes > MAX_WAITING_BYTES) {
+    if (this.#isClosed || this.#waitingBytes + line.length > MAX_WAITING_BYTES) {
       this.droppedLines++;
       return;
     }
     const last = this.#waiting.at(-1);
-    if (last && last.bytes + bytes <= PIECE_BYTES) {
-      last.text += line;
-      last.bytes += bytes;
-      last.lines++;
-    } else this.#waiting.push({ text: line, bytes, lines: 1 });
+    const bytes = (last && append(last, line)) || this.#begin(line);
     this.#waitingBytes += bytes;
-    if (!this.#isBegun) this.#begin();
     if (this.#waitingBytes >= GATHERED_BYTES && !this.#isStuck) this.#writeWaiting();
     else this.#writeSoon(GATHER_MILLISECONDS);
   }
@@ -92,8 +90,21 @@ export class LineDestination implements LineSink {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MILLISECONDS);
   }
 
-  #begin(): void {
-    this.#isBegun = true;
+  /** Begins a piece with a line. */
+  #begin(line: string): number {
+    if (!this.#isOpen) this.#open();
+    const piece = { buffer: this.#spare.pop() ?? Buffer.allocUnsafeSlow(PIECE_BYTES), bytes: 0, lines: 0 };
+    let bytes = append(piece, line);
+    if (bytes === 0) {
+      const buffer = Buffer.from(line);
+      bytes = buffer.length;
+      this.#waiting.push({ buffer, bytes, lines: 1 });
+    } else this.#waiting.push(piece);
+    return bytes;
+  }
+
+  #open(): void {
+    this.#isOpen = true;
     try {
       const stat = fstatSync(this.#fd);
       this.#neverWaits = stat.isFIFO() || stat.isSocket();
@@ -146,7 +157,11 @@ export class LineDestination implements LineSink {
   #next(): Rest | undefined {
     if (this.#rest || this.#waiting.length === 0) return this.#rest;
     const pieces = this.#waiting.splice(0, this.#neverWaits ? 1 : this.#waiting.length);
-    const bytes = Buffer.from(pieces.map(({ text }) => text).join(""));
+    const [first] = pieces as [Piece];
+    const bytes =
+      pieces.length === 1
+        ? first.buffer.subarray(0, first.bytes)
+        : Buffer.concat(pieces.map((piece) => piece.buffer.subarray(0, piece.bytes)));
     this.#rest = { bytes, lines: pieces.reduce((sum, { lines }) => sum + lines, 0) };
     return this.#rest;
   }
@@ -155,6 +170,8 @@ export class LineDestination implements LineSink {
     this.#isStuck = false;
     this.#waitingBytes -= count;
     this.#rest = count < bytes.length ? { bytes: bytes.subarray(count), lines } : undefined;
+    if (!this.#rest && bytes.buffer.byteLength === PIECE_BYTES && this.#spare.length < MAX_SPARE)
+      this.#spare.push(Buffer.from(bytes.buffer));
     if (this.droppedLines === this.#toldLines || this.#waitingBytes > MAX_WAITING_BYTES / 2) return;
     const untold = this.droppedLines - this.#toldLines;
     this.#toldLines = this.droppedLines;
@@ -176,4 +193,20 @@ export class LineDestination implements LineSink {
     for (const { lines } of this.#waiting.splice(0)) this.droppedLines += lines;
     this.#waitingBytes = 0;
   }
+}
+
+/**
+ * Adds a line to a piece.
+ *
+ * @returns its bytes; 0 where it does not fit
+ */
+function append(piece: Piece, line: string): number {
+  const { buffer, bytes } = piece;
+  if (line.length > buffer.length - bytes) return 0;
+  const written = buffer.write(line, bytes);
+  // Letters beyond ASCII take more than one byte, and may not fit after all.
+  if (written !== line.length && written !== Buffer.byteLength(line)) return 0;
+  piece.bytes += written;
+  piece.lines++;
+  return written;
 }

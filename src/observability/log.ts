@@ -74,6 +74,13 @@ export function createLog(options: LogOptions, surroundings: LogSurroundings = {
     { write: (line: string) => write(escapeTerminalControls(line)) },
   );
 
+  /** For requests: pino looks it up more slowly. */
+  const levelsLogged = () => ({
+    info: logger.isLevelEnabled("info"),
+    warn: logger.isLevelEnabled("warn"),
+    error: logger.isLevelEnabled("error"),
+  });
+  let isLogged = levelsLogged();
   sink.onDropped = (lines) =>
     logger.warn(
       { droppedLines: lines },
@@ -91,7 +98,7 @@ export function createLog(options: LogOptions, surroundings: LogSurroundings = {
       else if (logger.isLevelEnabled("info")) sink.write(`${text}\n`);
     },
     request(record) {
-      if (!logger.isLevelEnabled(requestLevelOf(record))) return;
+      if (!isLogged[requestLevelOf(record)]) return;
       const { sampleSuccess, subject } = current;
       if (sampleSuccess < 1 && wentWell(record) && random() >= sampleSuccess) return;
       write(requestLine(record, Date.now(), marks[subject]));
@@ -99,6 +106,7 @@ export function createLog(options: LogOptions, surroundings: LogSurroundings = {
     adapt(next) {
       current = next;
       logger.level = next.level;
+      isLogged = levelsLogged();
     },
     droppedLines: () => sink.droppedLines,
     flush: () => sink.flush(),
