@@ -44,6 +44,8 @@ describe("--help", () => {
         "--listen <address>",
         "--admin <address>",
         "--workers <number>",
+        "--log-level <level>",
+        "--log-format <format>",
         "-h, --help",
       ],
     ],
@@ -110,7 +112,15 @@ describe("--help", () => {
     ["reload", ["-c, --config <file>", "--url <url>", "--json", "-h, --help"]],
     [
       "demo",
-      ["-c, --config <file>", "--upstream <url>", "--listen <address>", "--admin <address>", "-h, --help"],
+      [
+        "-c, --config <file>",
+        "--upstream <url>",
+        "--listen <address>",
+        "--admin <address>",
+        "--log-level <level>",
+        "--log-format <format>",
+        "-h, --help",
+      ],
     ],
     ["schema", ["--policy-tests", "-h, --help"]],
   ])("%s lists its options", async (command, options) => {

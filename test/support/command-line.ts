@@ -94,7 +94,7 @@ export async function startCommand(
 export function withTextLog(arguments_: readonly string[]): readonly string[] {
   const isSaid = arguments_.includes("--log-format");
   return /^(?:serve|demo)$/.test(arguments_[0] ?? "") && !isSaid
-    ? [...arguments_, "--log-format", "pretty"]
+    ? [String(arguments_[0]), "--log-format", "pretty", ...arguments_.slice(1)]
     : arguments_;
 }
 
