@@ -26,12 +26,12 @@ export {
   type PolicyModuleResult,
 } from "./policy/module.ts";
 export type { User } from "./policy/user.ts";
-export {
-  type CloseOptions,
-  createSidecar,
-  type ListenerEvent,
-  type ReloadOutcome,
-  type RunningSidecar,
-  type Sidecar,
-  type SidecarOptions,
-} from "./sidecar.ts";
+export { createSidecar } from "./sidecar.ts";
+export type {
+  CloseOptions,
+  ListenerEvent,
+  ReloadOutcome,
+  RunningSidecar,
+  Sidecar,
+  SidecarOptions,
+} from "./sidecar-api.ts";

@@ -22,7 +22,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "shared-resources.ts": [],
   "create-issuer.ts": ["config", "issuer", "errors.ts"],
   "open-routes.ts": ["config", "gateway", "policy", "issuer", "shared-resources.ts", "watched-files.ts"],
+  "sidecar-api.ts": ["open-routes.ts", "config", "observability", "gateway", "issuer", "watched-files.ts"],
+  "service.ts": ["open-routes.ts", "config", "gateway", "issuer"],
   "sidecar.ts": [
+    "sidecar-api.ts",
+    "service.ts",
     "open-routes.ts",
     "shared-resources.ts",
     "refresh.ts",
@@ -37,6 +41,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   "index.ts": [
     "sidecar.ts",
+    "sidecar-api.ts",
     "open-routes.ts",
     "create-issuer.ts",
     "observability",
@@ -49,6 +54,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   cli: [
     "sidecar.ts",
+    "sidecar-api.ts",
     "open-routes.ts",
     "version.ts",
     "config",

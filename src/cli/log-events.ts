@@ -5,7 +5,7 @@ import type { RequestFailure } from "../gateway/handle-request.ts";
 import type { KeyEvent } from "../issuer/keys/key-set.ts";
 import type { Log } from "../observability/log.ts";
 import type { PolicyEvent } from "../open-routes.ts";
-import type { ListenerEvent, SidecarOptions } from "../sidecar.ts";
+import type { ListenerEvent, SidecarOptions } from "../sidecar-api.ts";
 
 /** Has a log told of everything that a sidecar tells. */
 export function loggedBy(log: Log): SidecarOptions {
@@ -15,6 +15,8 @@ export function loggedBy(log: Log): SidecarOptions {
     onKeyEvent: (event) => logKeyEvent(log, event),
     onPolicyEvent: (event) => logFileEvent(log, event),
     onListenerEvent: (event) => logFileEvent(log, event),
+    onTracingEvent: (event) => logFileEvent(log, { key: "traces", ...event }),
+    droppedLogLines: () => log.droppedLines(),
   };
 }
 

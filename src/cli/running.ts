@@ -5,7 +5,8 @@ import type { ListenOptions } from "../gateway/listen/listen-options.ts";
 import { formatUpstream } from "../gateway/upstream/upstream-options.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
 import type { Log, LogFields } from "../observability/log.ts";
-import { createSidecar, type RunningSidecar, type Sidecar } from "../sidecar.ts";
+import { createSidecar } from "../sidecar.ts";
+import type { RunningSidecar, Sidecar } from "../sidecar-api.ts";
 import { loggedBy, logRejection } from "./log-events.ts";
 
 /** A sidecar that has been started. */

@@ -1,7 +1,7 @@
 import type { RequestRecord } from "../gateway/request-record.ts";
 import { KeyAnswers } from "./key-answers.ts";
 import { type KeyFacts, keyMetrics } from "./key-metrics.ts";
-import type { Metric } from "./metric.ts";
+import { counter, type Metric, only } from "./metric.ts";
 import { ProcessMetrics } from "./process-metrics.ts";
 import { ReloadMetrics } from "./reload-metrics.ts";
 import { RequestMetrics } from "./request-metrics.ts";
@@ -13,6 +13,7 @@ import { workerMetrics } from "./worker-metrics.ts";
 export interface SidecarFacts {
   readonly keys: KeyFacts;
   readonly traffic: TrafficFacts;
+  readonly droppedLogLines: number;
 }
 
 /** Everything that is counted of one sidecar. */
@@ -35,7 +36,7 @@ export class SidecarMetrics {
   }
 
   /** All metrics of this process. */
-  read({ keys, traffic }: SidecarFacts): readonly Metric[] {
+  read({ keys, traffic, droppedLogLines }: SidecarFacts): readonly Metric[] {
     return [
       ...this.requests.metrics(),
       ...this.tokens.metrics(this.requests.tokensRefused),
@@ -44,6 +45,11 @@ export class SidecarMetrics {
       ...trafficMetrics(traffic),
       ...this.reloads.metrics(),
       ...workerMetrics(1, 0),
+      counter(
+        "countersign_log_lines_dropped_total",
+        "Lines of the log that nobody read in time.",
+        only(droppedLogLines),
+      ),
       ...this.#process.metrics(),
     ];
   }

@@ -49,8 +49,7 @@ export function requestLine(
   } = record;
   const endedAt = record.endedAt ?? receivedAt;
   const path = pathOf(clientRequest.url ?? "");
-  const traceparent = clientRequest.headers.traceparent;
-  const [, traceId] = typeof traceparent === "string" ? (TRACEPARENT.exec(traceparent) ?? []) : [];
+  const traceId = record.trace?.traceId ?? traceIdOf(clientRequest.headers.traceparent);
   // An id is a plain token, or one that was made here.
   let line = `{"level":"${requestLevelOf(record)}","time":"${isoTime(milliseconds)}","pid":${process.pid},"msg":"request","requestId":"${record.requestId}"`;
   if (traceId !== undefined) line += `,"traceId":"${traceId}"`;
@@ -80,6 +79,10 @@ export function requestLine(
   line += `,"bytesIn":${record.receivedBytes},"bytesOut":${record.relayedBytes}`;
   if (record.jwt !== undefined) line += tokenMembers(record.jwt, record.tokenRequest?.tokenId === true);
   return `${line}}\n`;
+}
+
+function traceIdOf(traceparent: string | string[] | undefined): string | undefined {
+  return typeof traceparent === "string" ? TRACEPARENT.exec(traceparent)?.[1] : undefined;
 }
 
 /** Without the query and whatever else may hold a credential, such as user information before the host. */

@@ -57,6 +57,15 @@ test("/metrics is read with GET and HEAD, in the text format of Prometheus", asy
   expect((await fetch(url, { method: "POST" })).status).toBe(405);
 });
 
+test("lines of the log that were dropped are counted, by whoever writes it", async () => {
+  await using backend = await startBackend();
+  let dropped = 0;
+  await using sidecar = await startSidecar(backend.url, { yaml: ADMIN, droppedLogLines: () => dropped });
+  expect((await scrape(sidecar.adminUrl)).total("countersign_log_lines_dropped_total")).toBe(0);
+  dropped = 7;
+  expect((await scrape(sidecar.adminUrl)).total("countersign_log_lines_dropped_total")).toBe(7);
+});
+
 test("requests are counted by policy, method and status, as they were sent", async () => {
   await using backend = await startBackend((incoming, response) => {
     response.statusCode = Number(incoming.headers["x-status"] ?? 200);
