@@ -161,8 +161,9 @@ test.each(DOCUMENTS)("%s: every configuration in it can be used", (document) => 
   for (const { language, code, line } of codeBlocksOf(document)) {
     if (language !== "yaml") continue;
     const content = parse(code) ?? {};
-    // Other files than sidecar.yaml: lists of keys, policy tests, and what Kubernetes reads.
-    if (Array.isArray(content) || ["tests", "keys", "spec"].some((key) => key in content)) continue;
+    // Other files than sidecar.yaml: lists of keys, policy tests, and what Kubernetes and Prometheus read.
+    if (Array.isArray(content) || ["tests", "keys", "spec", "scrape_configs"].some((key) => key in content))
+      continue;
     const text = "upstream" in content ? code : `${code}\nupstream: http://127.0.0.1:9000\n`;
     const parsed = () => parseConfig(text, { file: `${document}:${line}`, env: {} }).warnings;
     expect(parsed, `${document}:${line}`).not.toThrow();

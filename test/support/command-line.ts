@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { refuseSecrets } from "./secrets.ts";
 
 /** The real executable, which runs what `npm run build` made. */
 export const EXECUTABLE = fileURLToPath(new URL("../../bin/countersign.js", import.meta.url));
@@ -53,7 +54,7 @@ export interface RunningCommand extends AsyncDisposable {
   stop(signal?: NodeJS.Signals): Promise<CommandResult>;
 }
 
-/** Starts `countersign` and waits until it listens. */
+/** Starts `countersign` and waits until it listens. Whatever it writes until it ends is looked through for secrets. */
 export async function startCommand(
   arguments_: readonly string[],
   surroundings: Surroundings = {},
@@ -77,7 +78,9 @@ export async function startCommand(
   const stop = async (signal: NodeJS.Signals = "SIGTERM") => {
     child.kill(signal);
     const [code] = await ended;
-    return { code, ...output() };
+    const { stdout, stderr } = output();
+    refuseSecrets("what a sidecar writes", `${stdout}\n${stderr}`);
+    return { code, stdout, stderr };
   };
   return {
     url,

@@ -1,5 +1,6 @@
 import { type Config, createSidecar, parseConfig, type SidecarOptions } from "../../src/index.ts";
 import type { Issuer } from "../../src/issuer/issuer.ts";
+import { refuseSecrets } from "./secrets.ts";
 
 /** A sidecar in this process, on a port of its own. */
 export interface TestSidecar extends AsyncDisposable {
@@ -37,7 +38,10 @@ export async function startSidecar(upstream: string, options: TestSidecarOptions
     onFailure: (failure) => failures.push(failure),
   });
   const running = await sidecar.start();
-  const close = () => sidecar.close();
+  const close = async () => {
+    await lookThrough(running.adminUrl, failures);
+    await sidecar.close();
+  };
   return {
     url: running.url,
     urls: running.urls,
@@ -49,4 +53,18 @@ export async function startSidecar(upstream: string, options: TestSidecarOptions
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+const PAGES = ["/readyz", "/config", "/metrics"];
+
+/** Whatever a sidecar was used for: its operator is shown no secret. */
+async function lookThrough(adminUrl: string | undefined, failures: TestSidecar["failures"]): Promise<void> {
+  refuseSecrets("what the operator is told", JSON.stringify(failures));
+  if (!adminUrl?.startsWith("http:")) return;
+  for (const page of PAGES) {
+    const answer = await fetch(`${adminUrl}${page}`, { signal: AbortSignal.timeout(5000) }).catch(
+      () => undefined,
+    );
+    if (answer) refuseSecrets(page, await answer.text());
+  }
 }
