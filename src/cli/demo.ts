@@ -57,6 +57,7 @@ export function addDemoCommand(program: Command): Command {
       }, log);
       await reloadOnChange({
         file: parsed.file,
+        text: parsed.source.text,
         read,
         log,
         apply: (load) => reload(async () => (await load()).config),

@@ -11,6 +11,8 @@ import { logWarnings } from "./log-events.ts";
 export interface ReloadOptions {
   /** The configuration file, as the user named it; `undefined` where there is none. */
   readonly file: string | undefined;
+  /** What it said when the configuration in use was made of it. */
+  readonly text: string;
   /**
    * Reads it anew.
    *
@@ -33,9 +35,9 @@ const REREAD_SECONDS = 10;
 const SETTLED_MILLISECONDS = 100;
 
 /** Reads the configuration again when its file changes and on SIGHUP, and logs what became of it. */
-export async function reloadOnChange({ file, read, apply, log }: ReloadOptions): Promise<void> {
+export async function reloadOnChange({ file, text, read, apply, log }: ReloadOptions): Promise<void> {
   const queue = new JobQueue();
-  let lastText = file === undefined ? undefined : await readFile(file, "utf8").catch(() => undefined);
+  let lastText: string | undefined = text;
 
   async function reload(): Promise<void> {
     const name = file === undefined ? "the command line" : basename(file);
@@ -43,6 +45,7 @@ export async function reloadOnChange({ file, read, apply, log }: ReloadOptions):
       let parsed: ParsedConfig | undefined;
       const needsRestart = await apply(async () => {
         parsed = await read();
+        lastText = parsed.source.text;
         return parsed;
       });
       if (parsed) logWarnings(log, parsed.warnings);
@@ -56,17 +59,14 @@ export async function reloadOnChange({ file, read, apply, log }: ReloadOptions):
   }
 
   async function reloadIfChanged(): Promise<void> {
-    const text = file === undefined ? undefined : await settledText(file);
-    if (text === lastText) return;
-    lastText = text;
+    const settled = file === undefined ? undefined : await settledText(file);
+    if (settled === lastText) return;
+    lastText = settled;
     await reload();
   }
 
   process.on("SIGHUP", () => {
-    void queue.run(async () => {
-      if (file !== undefined) lastText = await readFile(file, "utf8").catch(() => undefined);
-      await reload();
-    });
+    void queue.run(reload);
   });
   if (file !== undefined) await watchFile(file, () => queue.run(reloadIfChanged));
 }

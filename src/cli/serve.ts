@@ -42,7 +42,7 @@ export function addServeCommand(program: Command): Command {
       const log = createLog(parsed.config.log);
       logWarnings(log, parsed.warnings);
       try {
-        await serve(parsed, { file: findConfigurationFile(flags), read }, log);
+        await serve(parsed, { file: findConfigurationFile(flags), text: parsed.source.text, read }, log);
       } catch (error) {
         process.exitCode = reportFailure(error, log);
       }
@@ -51,7 +51,7 @@ export function addServeCommand(program: Command): Command {
 
 async function serve(
   parsed: ParsedConfig,
-  origin: Pick<ReloadOptions, "file" | "read">,
+  origin: Pick<ReloadOptions, "file" | "text" | "read">,
   log: Log,
 ): Promise<void> {
   const workers = parsed.config.workers === "auto" ? availableParallelism() : parsed.config.workers;

@@ -19,12 +19,12 @@ const PATIENCE_SECONDS = 5;
  * process was given, so that one which is started later is like the others.
  *
  * @param count how many
- * @param origin `file` and `read`: where the configuration comes from when that changes
+ * @param origin `file`, `text` and `read`: where the configuration comes from when that changes
  */
 export async function runWorkers(
   parsed: ParsedConfig,
   count: number,
-  origin: Pick<ReloadOptions, "file" | "read">,
+  origin: Pick<ReloadOptions, "file" | "text" | "read">,
   log: Log,
 ): Promise<void> {
   const { source } = parsed;
