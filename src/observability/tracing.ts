@@ -23,8 +23,8 @@ export async function openTracing(onEvent: (event: TracingEvent) => void): Promi
 }
 
 function describeFailure(error: unknown): string {
-  // Its packages are optional, and large.
+  // They are half of an installation, and somebody may have taken them out.
   if ((error as NodeJS.ErrnoException)?.code === "ERR_MODULE_NOT_FOUND")
-    return "OpenTelemetry is not installed here; install countersign without --omit=optional";
+    return "the packages of OpenTelemetry are not installed here";
   return reasonOf(error);
 }

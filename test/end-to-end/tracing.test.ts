@@ -112,7 +112,7 @@ test("without the packages of OpenTelemetry, or a collector, requests go on and 
   };
   expect(await answersAndStops(without)).toEqual([
     expect.stringMatching(
-      / warning: traces: no traces are sent: OpenTelemetry is not installed here; install countersign without --omit=optional$/,
+      / warning: traces: no traces are sent: the packages of OpenTelemetry are not installed here$/,
     ),
   ]);
   expect(await answersAndStops(folderFor(backend.url))).toEqual([
