@@ -33,7 +33,7 @@ async function startWriting(stderr: Target, under: readonly string[] = []) {
   const [command = "", ...arguments_] = [
     ...under,
     ...[process.execPath, EXECUTABLE, "serve", "--log-format", "json"],
-    ...["--upstream", backend.url, "--listen", `127.0.0.1:${port}`],
+    ...["--upstream", backend.url, "--listen", `127.0.0.1:${port}`, "--admin", "false"],
   ];
   const child = spawn(command, arguments_, { cwd: folder.path, stdio: ["ignore", "ignore", stderr] });
   onTestFinished(() => void child.kill("SIGKILL"));
