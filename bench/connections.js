@@ -13,6 +13,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { WebSocket, WebSocketServer } from "ws";
 
+/** Text is read below; nobody asks the operators' listener. */
+const OUT_OF_THE_WAY = ["--log-format", "pretty", "--admin", "false"];
+
 const AT_ONCE = 100;
 
 if (process.argv[2] === "backend") startBackend();
@@ -45,7 +48,7 @@ async function measure(connections, webSockets) {
   const file = join(folder, "sidecar.yaml");
   writeFileSync(file, JSON.stringify(configuration));
   const program = fileURLToPath(new URL("../bin/countersign.js", import.meta.url));
-  const sidecar = spawn(process.execPath, [program, "serve", "-c", file], {
+  const sidecar = spawn(process.execPath, [program, "serve", "-c", file, ...OUT_OF_THE_WAY], {
     stdio: ["ignore", "inherit", "pipe"],
   });
   try {
