@@ -81,7 +81,8 @@ test("a Content-Length in another spelling is not passed on", async () => {
   );
 
   await rig.expectForwarded("POST / HTTP/1.1");
-  expect(rig.backend.received()).not.toContain("100");
+  // Ids and tokens may have the same digits.
+  expect(rig.backend.received()).not.toMatch(/: *100\r\n/);
 });
 
 test.each([
