@@ -52,6 +52,14 @@ export function readReferences(
   return said === "" && parts.length > 0 ? parts : [...parts, said];
 }
 
+/** A text as it is written, without what stands in for a variable that is not set: that may be as secret as the variable. */
+export function withoutFallbacks(text: string): string {
+  return text.replaceAll(REFERENCE_PATTERN, (source: string, fn: string, argument = "") => {
+    const [, name, fallback] = fn === "env" ? (ENV_ARGUMENT.exec(argument) ?? []) : [];
+    return fallback === undefined ? source : `$env(${name}, …)`;
+  });
+}
+
 function readReference(
   fn: string,
   argument: string | undefined,

@@ -1,5 +1,6 @@
 import { parse } from "yaml";
 import { formatAddress, type ListenAddress } from "../gateway/listen/listen-options.ts";
+import { withoutFallbacks } from "./references.ts";
 
 /** What stands where a secret is. */
 const HIDDEN = "(hidden)";
@@ -28,7 +29,7 @@ export function shownConfiguration(
 function shown(key: string, written: unknown, checked: unknown): Shown {
   if (written === undefined) return shownDefault(key, checked);
   if (SECRET_KEYS.has(key)) return HIDDEN;
-  if (typeof written === "string") return withoutEnvironmentDefaults(written);
+  if (typeof written === "string") return withoutFallbacks(written);
   if (Array.isArray(written))
     return written.map((item, index) => shown("", item, Array.isArray(checked) ? checked[index] : undefined));
   if (!isMap(written)) return written as Shown;
@@ -47,11 +48,6 @@ function shownDefault(key: string, value: unknown): Shown {
   if (isMap(value) && "kind" in value) return formatAddress(value as unknown as ListenAddress);
   if (isMap(value)) return shown(key, {}, value);
   return (value ?? null) as Shown;
-}
-
-/** What is to be used where a variable is not set may be a secret as well. */
-function withoutEnvironmentDefaults(text: string): string {
-  return text.replaceAll(/(\$env\([^,()]*),[^()]*\)/g, "$1, …)");
 }
 
 function isMap(value: unknown): value is Record<string, unknown> {

@@ -29,7 +29,7 @@ authenticators:
   partners: {type: apiKey, header: X-Api-Key, keys: [{subject: acme, sha256: ${HASH}}]}
   ops: {type: basic, users: [{username: ops, passwordHash: ${PASSWORD_HASH}}]}
 authenticate: [partners, ops]
-token: {expiresIn: 5m, additionalClaims: {env: "$env(HIDDEN_ENV) here", other: "$env(NOT_SET, hunter2)"}}`,
+token: {expiresIn: 5m, additionalClaims: {env: "$env(HIDDEN_ENV) here", other: "$env(NOT_SET, hunter2)", third: "a $env( NOT_SET , hun(ter4) b"}}`,
     { env: { HIDDEN_ENV: "hunter3" } },
   );
 
@@ -45,11 +45,16 @@ token: {expiresIn: 5m, additionalClaims: {env: "$env(HIDDEN_ENV) here", other: "
     },
     token: {
       expiresIn: "5m",
-      additionalClaims: { env: "$env(HIDDEN_ENV) here", other: "$env(NOT_SET, …)" },
+      additionalClaims: {
+        env: "$env(HIDDEN_ENV) here",
+        other: "$env(NOT_SET, …)",
+        third: "a $env(NOT_SET, …) b",
+      },
     },
   });
   const text = JSON.stringify(configuration);
-  for (const secret of [HASH, PASSWORD_HASH, "hunter2", "hunter3"]) expect(text).not.toContain(secret);
+  for (const secret of [HASH, PASSWORD_HASH, "hunter2", "hunter3", "ter4"])
+    expect(text).not.toContain(secret);
 });
 
 test("/config tells when another configuration was tried, and what became of it", async () => {
