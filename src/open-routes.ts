@@ -13,11 +13,11 @@ import type { Authenticator, AuthenticatorEvent } from "./policy/authenticators/
 import { openAuthenticator } from "./policy/authenticators/open.ts";
 import type { AuthenticatorOptions } from "./policy/authenticators/options.ts";
 import { openModule, type PolicyModule } from "./policy/module.ts";
+import type { SourceEvent } from "./refresh.ts";
 import { SharedResources } from "./shared-resources.ts";
-import type { WatchedFileEvent } from "./watched-files.ts";
 
 /** Something that happened to what policies read again and again. */
-export interface PolicyEvent extends WatchedFileEvent {
+export interface PolicyEvent extends SourceEvent {
   /** Its key in the configuration, such as `authenticators.login` or `policies.orders.module`. */
   readonly key: string;
 }

@@ -6,6 +6,13 @@ export type SourceHealth =
   | { readonly kind: "problem"; readonly message: string }
   | { readonly kind: "recovered" };
 
+/** What became of a file, a provider or a backend that is read or asked again and again. */
+export interface SourceEvent {
+  readonly kind: "problem" | "recovered" | "reloaded";
+  /** Names it, and says what is wrong with it. */
+  readonly message: string;
+}
+
 /** Something that is being watched. */
 export interface Watch {
   close(): void;

@@ -6,7 +6,7 @@ import type { KeyEvent } from "./issuer/keys/key-set.ts";
 import type { Metric } from "./observability/metric.ts";
 import type { TracingEvent } from "./observability/traces.ts";
 import type { PolicyEvent } from "./open-routes.ts";
-import type { WatchedFileEvent } from "./watched-files.ts";
+import type { SourceEvent } from "./refresh.ts";
 
 /** What `createSidecar` takes beside its configuration. */
 export interface SidecarOptions {
@@ -33,7 +33,7 @@ export interface SidecarOptions {
 }
 
 /** Something that happened to what a listener reads again and again. */
-export interface ListenerEvent extends WatchedFileEvent {
+export interface ListenerEvent extends SourceEvent {
   /** Its key in the configuration, such as `listen[0].tls`. */
   readonly key: string;
 }

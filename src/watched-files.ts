@@ -2,14 +2,7 @@ import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { reasonOf } from "./errors.ts";
-import { JobQueue, refreshOften, reportingProblems, watchFolders } from "./refresh.ts";
-
-/** What became of files that are watched. */
-export interface WatchedFileEvent {
-  readonly kind: "problem" | "recovered" | "reloaded";
-  /** Names the file, and says what is wrong with it. */
-  readonly message: string;
-}
+import { JobQueue, refreshOften, reportingProblems, type SourceEvent, watchFolders } from "./refresh.ts";
 
 /** Files that are read again when they change. */
 export interface WatchedFiles<T> {
@@ -31,7 +24,7 @@ export interface WatchedFilesOptions<T> {
   /** Takes what was read into use: at once, and whenever it is another. */
   readonly use?: (value: T) => void;
   /** Told of files that cannot be used, while what they said before goes on; and of new ones. */
-  readonly onEvent: (event: WatchedFileEvent) => void;
+  readonly onEvent: (event: SourceEvent) => void;
   /** The words for each kind of event. */
   readonly messages: {
     readonly reloaded: string;
@@ -102,7 +95,7 @@ export interface WatchedFileOptions<T> {
   /** Makes of its text what is used; throws where that cannot be. Called at once, and after each change. */
   readonly parse: (text: string) => T | Promise<T>;
   /** Told of a text that cannot be used; the one before goes on. Also of a new one. */
-  readonly onEvent: (event: WatchedFileEvent) => void;
+  readonly onEvent: (event: SourceEvent) => void;
 }
 
 /**

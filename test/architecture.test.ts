@@ -21,8 +21,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   config: ["observability", "gateway", "policy", "issuer", "duration.ts", "errors.ts"],
   "shared-resources.ts": [],
   "create-issuer.ts": ["config", "issuer", "errors.ts"],
-  "open-routes.ts": ["config", "gateway", "policy", "issuer", "shared-resources.ts", "watched-files.ts"],
-  "sidecar-api.ts": ["open-routes.ts", "config", "observability", "gateway", "issuer", "watched-files.ts"],
+  "open-routes.ts": ["config", "gateway", "policy", "issuer", "shared-resources.ts", "refresh.ts"],
+  "sidecar-api.ts": ["open-routes.ts", "config", "observability", "gateway", "issuer", "refresh.ts"],
   "service.ts": ["open-routes.ts", "config", "gateway", "issuer"],
   "sidecar.ts": [
     "sidecar-api.ts",
@@ -36,7 +36,6 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "gateway",
     "policy",
     "issuer",
-    "watched-files.ts",
     "errors.ts",
   ],
   "index.ts": [
@@ -44,7 +43,6 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "sidecar-api.ts",
     "open-routes.ts",
     "create-issuer.ts",
-    "observability",
     "config",
     "observability",
     "gateway",

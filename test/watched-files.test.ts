@@ -1,10 +1,11 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { openWatchedFile, openWatchedFiles, type WatchedFileEvent } from "../src/watched-files.ts";
+import type { SourceEvent } from "../src/refresh.ts";
+import { openWatchedFile, openWatchedFiles } from "../src/watched-files.ts";
 import { temporaryFolder } from "./support/command-line.ts";
 
 let folder: ReturnType<typeof temporaryFolder>;
-let events: WatchedFileEvent[];
+let events: SourceEvent[];
 const kinds = () => events.map(({ kind }) => kind);
 
 beforeEach(() => {

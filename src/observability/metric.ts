@@ -21,9 +21,6 @@ export interface Metric {
   readonly values: readonly MetricValue[];
 }
 
-/** Reads metrics as they are at this moment; it waits for nothing. */
-export type MetricSource = () => readonly Metric[];
-
 /** The one value of a metric without labels. */
 export function only(value: number): readonly MetricValue[] {
   return [{ labels: {}, value }];

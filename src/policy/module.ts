@@ -3,7 +3,8 @@ import { pathToFileURL } from "node:url";
 import { CountersignError, reasonOf } from "../errors.ts";
 import { type Claims, type JsonValue, REMEDY_BY_RESERVED_CLAIM } from "../issuer/claims-set.ts";
 import type { SignJwtOptions } from "../issuer/issuer.ts";
-import { openWatchedFile, type WatchedFileEvent } from "../watched-files.ts";
+import type { SourceEvent } from "../refresh.ts";
+import { openWatchedFile } from "../watched-files.ts";
 import type { TokenOverrides } from "./token-request.ts";
 import type { User } from "./user.ts";
 
@@ -89,7 +90,7 @@ export class ModuleError extends CountersignError {
  */
 export async function openModule(
   { path, timeoutSeconds }: ModuleOptions,
-  onEvent: (event: WatchedFileEvent) => void,
+  onEvent: (event: SourceEvent) => void,
 ): Promise<PolicyModule> {
   const file = await openWatchedFile({ path, parse: (text) => load(path, text), onEvent }).catch(
     (error: unknown) => {

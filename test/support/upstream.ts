@@ -1,5 +1,6 @@
-import { openUpstream, type Upstream, type UpstreamEvent } from "../../src/gateway/upstream/upstream.ts";
+import { openUpstream, type Upstream } from "../../src/gateway/upstream/upstream.ts";
 import type { UpstreamOptions } from "../../src/gateway/upstream/upstream-options.ts";
+import type { SourceEvent } from "../../src/refresh.ts";
 
 /** What a test says of an upstream; the rest is as by default. */
 export interface TestUpstreamOptions extends Partial<Omit<UpstreamOptions, "tls" | "timeouts">> {
@@ -8,7 +9,7 @@ export interface TestUpstreamOptions extends Partial<Omit<UpstreamOptions, "tls"
   readonly key?: string;
   readonly serverName?: string;
   readonly timeouts?: Partial<UpstreamOptions["timeouts"]>;
-  readonly onEvent?: (event: UpstreamEvent) => void;
+  readonly onEvent?: (event: SourceEvent) => void;
 }
 
 /** Opens an upstream without a sidecar in front. */

@@ -3,7 +3,7 @@ import { createServer as createHttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { RequestErrorCode } from "../../errors.ts";
-import type { WatchedFileEvent } from "../../watched-files.ts";
+import type { SourceEvent } from "../../refresh.ts";
 import { noteUnixSocket } from "../client/peer.ts";
 import type { ClientSettings } from "../limits.ts";
 import { answerProblem, type RequestProblem } from "../problem.ts";
@@ -55,7 +55,7 @@ export interface ListenerSurroundings {
   /** Default: one of its own. */
   readonly connectionLimit?: ConnectionLimit;
   /** Told of what becomes of the files of `tls`. */
-  readonly onTlsEvent?: (event: WatchedFileEvent) => void;
+  readonly onTlsEvent?: (event: SourceEvent) => void;
   /** Told of each message that cannot be read as a request, and of each tunnel that is asked for. */
   readonly onUnreadable?: (code: RequestErrorCode) => void;
 }

@@ -1,6 +1,6 @@
 import type { Server } from "node:https";
-import type { Watch } from "../../refresh.ts";
-import { openWatchedFiles, type WatchedFileEvent } from "../../watched-files.ts";
+import type { SourceEvent, Watch } from "../../refresh.ts";
+import { openWatchedFiles } from "../../watched-files.ts";
 import { secureContextOf } from "./tls.ts";
 import { readTlsFiles, type TlsMaterial, type TlsOptions } from "./tls-files.ts";
 
@@ -13,7 +13,7 @@ import { readTlsFiles, type TlsMaterial, type TlsOptions } from "./tls-files.ts"
 export function watchTlsFiles(
   options: TlsOptions,
   server: Server,
-  onEvent: (event: WatchedFileEvent) => void,
+  onEvent: (event: SourceEvent) => void,
 ): Promise<Watch> {
   return openWatchedFiles<TlsMaterial>({
     files: [options.cert, options.key, options.clientCa].filter((file) => file !== undefined),

@@ -1,4 +1,5 @@
 import type { Dispatcher } from "undici";
+import type { SourceEvent } from "../../refresh.ts";
 import type { Transport, TransportHandler } from "./transport.ts";
 import { failureOf } from "./upstream-failure.ts";
 import type { HealthCheckOptions } from "./upstream-options.ts";
@@ -34,7 +35,7 @@ export interface HealthCheckSurroundings {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Told when the backend falls ill, and when it is well again. */
-  readonly onEvent: (event: { readonly kind: "problem" | "recovered"; readonly message: string }) => void;
+  readonly onEvent: (event: SourceEvent) => void;
 }
 
 /**

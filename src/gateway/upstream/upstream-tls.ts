@@ -1,7 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { createSecureContext } from "node:tls";
 import { CountersignError, reasonOf } from "../../errors.ts";
-import { openWatchedFiles, type WatchedFileEvent, type WatchedFiles } from "../../watched-files.ts";
+import type { SourceEvent } from "../../refresh.ts";
+import { openWatchedFiles, type WatchedFiles } from "../../watched-files.ts";
 import { privateKeyIn, readCertificates, readPrivateKey } from "../listen/tls-files.ts";
 import type { UpstreamTlsOptions } from "./upstream-options.ts";
 
@@ -42,7 +43,7 @@ export class UpstreamFileError extends CountersignError {
  */
 export async function openUpstreamTls(
   options: UpstreamTlsOptions,
-  onEvent: (event: WatchedFileEvent) => void,
+  onEvent: (event: SourceEvent) => void,
 ): Promise<UpstreamTls> {
   const files = [options.ca, options.cert, options.key].filter((file) => file !== undefined);
   if (files.length === 0) return { current: () => NO_MATERIAL, close: () => {} };

@@ -1,3 +1,4 @@
+import type { SourceEvent } from "../../refresh.ts";
 import type { ClientRequest, ClientResponse } from "../client/client-message.ts";
 import { RequestBody } from "../client/message-body.ts";
 import { acceptsTrailers } from "../client/response-relay.ts";
@@ -27,12 +28,6 @@ export interface UpstreamRequest {
   readonly maxBodyBytes: number | undefined;
   /** Told of what comes from the backend. */
   readonly record: ExchangeRecord;
-}
-
-/** Something that happened to an upstream: its files were read again, or it is healthy or not. */
-export interface UpstreamEvent {
-  readonly kind: "problem" | "recovered" | "reloaded";
-  readonly message: string;
 }
 
 /** The backend, behind a pool of connections. */
@@ -72,7 +67,8 @@ export interface UpstreamSurroundings {
   readonly now: () => number;
   /** For a client to take a piece of a response. */
   readonly sendSeconds: number;
-  readonly onEvent: (event: UpstreamEvent) => void;
+  /** Told when its files were read again, and when it is healthy or not. */
+  readonly onEvent: (event: SourceEvent) => void;
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { WatchedFileEvent } from "../../watched-files.ts";
+import type { SourceEvent } from "../../refresh.ts";
 import type { CallerRequest } from "../caller-request.ts";
 import type { User } from "../user.ts";
 
@@ -75,7 +75,7 @@ export interface Surroundings {
 }
 
 /** What became of something that an authenticator reads again and again. */
-export interface AuthenticatorEvent extends WatchedFileEvent {
+export interface AuthenticatorEvent extends SourceEvent {
   /** The key under `authenticators`. */
   readonly authenticator: string;
 }
