@@ -99,6 +99,21 @@ test.each([
   expect(received()).toContain("paid");
 });
 
+test.each([
+  "Proxy-Connection: keep-alive",
+  "Connection: close, keep-alive",
+  "Connection: close\r\nProxy-Connection: keep-alive",
+])("behind an HTTP/1.0 request with %j nothing is handled (RFC 9112 §9.3)", async (fields) => {
+  await using backend = await startRawBackend();
+  await using sidecar = await startSidecar(backend.url);
+  const first = `GET /1 HTTP/1.0\r\n${HOST}${fields}\r\n\r\n`;
+
+  const answer = await sendRaw(sidecar.port, `${first}GET /2 HTTP/1.1\r\n${HOST}\r\n`);
+
+  expect(statusesOf(answer)).toEqual([200]);
+  expect(backend.requestLines()).toEqual(["GET /1 HTTP/1.1"]);
+});
+
 test("a broken request after one that was answered is answered 400", async () => {
   await using backend = await startRawBackend();
   await using sidecar = await startSidecar(backend.url);

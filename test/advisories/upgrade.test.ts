@@ -155,6 +155,11 @@ describe("only a WebSocket is asked for; every other request to upgrade is a pla
       (bytes: string) => `${bytes.replace("Host", "Transfer-Encoding: chunked\r\nHost")}0\r\n\r\n`,
     ],
     ["no Connection: upgrade", (bytes: string) => bytes.replace("Connection: Upgrade", "Connection: close")],
+    [
+      "Proxy-Connection: upgrade",
+      (bytes: string) =>
+        bytes.replace("Connection: Upgrade", "Proxy-Connection: Upgrade\r\nConnection: close"),
+    ],
   ])("%s", async (_, change) => {
     await using backend = await switchingBackend();
     await using sidecar = await startSidecar(backend.url);

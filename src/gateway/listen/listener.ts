@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { RequestErrorCode } from "../../errors.ts";
 import type { SourceEvent } from "../../refresh.ts";
+import { keepsHttp10Connection } from "../client/connection-options.ts";
 import { noteUnixSocket } from "../client/peer.ts";
 import type { ClientSettings } from "../limits.ts";
 import { answerProblem, type RequestProblem } from "../problem.ts";
@@ -138,7 +139,9 @@ export function createListener(
     if (!connections.accept(clientRequest, clientResponse)) return;
     // Behind a request to upgrade that is not upgraded Node.js drops what has arrived already, so that the rest of a
     // request could look like a whole one.
-    if (upgrades.has(clientRequest)) connections.endAfter(clientRequest, clientResponse);
+    const isUpgrade = upgrades.has(clientRequest);
+    const isLast = clientRequest.httpVersionMinor === 0 && !keepsHttp10Connection(clientRequest);
+    if (isUpgrade || isLast) connections.endAfter(clientRequest, clientResponse);
     gate.pass(clientRequest, clientResponse, answer);
   };
   server.on("request", handleUnlessEnding);

@@ -1,6 +1,7 @@
 import { type IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { announceEnd, endConnection } from "../client/client-response.ts";
+import { namesConnectionOption } from "../client/connection-options.ts";
 import { hasBody } from "../client/message-body.ts";
 import { answerProblem } from "../problem.ts";
 
@@ -11,8 +12,8 @@ const KEY = /^[A-Za-z0-9+/]{22}==$/;
 const MAX_EARLY_BYTES = 64 * 1024;
 
 /**
- * Whether a request that `Connection` says is to upgrade asks for a WebSocket, and for nothing else. Two protocols, an
- * unknown one or a body make it a plain request: a server may ignore `Upgrade` (RFC 9110 §7.8).
+ * Whether a request asks for a WebSocket, and for nothing else. Two protocols, an unknown one or a body make it a plain
+ * request: a server may ignore `Upgrade` (RFC 9110 §7.8).
  *
  * @see RFC 6455 §4.2.1
  */
@@ -22,6 +23,7 @@ export function asksForWebSocket(clientRequest: IncomingMessage): boolean {
     method === "GET" &&
     httpVersion === "1.1" &&
     headers.upgrade?.toLowerCase() === "websocket" &&
+    namesConnectionOption(clientRequest, "upgrade") &&
     KEY.test(headers["sec-websocket-key"] ?? "") &&
     !hasBody(clientRequest)
   );
