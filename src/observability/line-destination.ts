@@ -9,25 +9,14 @@ const GATHER_MILLISECONDS = 10;
 /** Where nobody reads, or the disk is full. */
 const RETRY_MILLISECONDS = 20;
 /** So much is written at once, without waiting for more. */
-const GATHERED_BYTES = 64 * 1024;
-/** Buffers that are kept for later. */
-const MAX_SPARE = 16;
+const CHUNK_BYTES = 64 * 1024;
+/** What a character takes at most (UTF-8, of a UTF-16 code unit). */
+const MAX_CHARACTER_BYTES = 3;
 /** What the end of the process waits for a reader. */
 const PATIENCE_MILLISECONDS = 500;
 
-/** Whole lines, as many as fit. */
-interface Piece {
-  readonly buffer: Buffer;
-  bytes: number;
-  lines: number;
-}
-
-/** What is being written. */
-interface Rest {
-  readonly bytes: Buffer;
-  /** What of it was whole lines before any of it was written. */
-  readonly lines: number;
-}
+const NOTHING = Buffer.alloc(0);
+const LINE_FEED = 0x0a;
 
 /** Where lines go. */
 export interface LineSink {
@@ -51,12 +40,16 @@ export class LineDestination implements LineSink {
   /** Those that somebody was told of. */
   #toldLines = 0;
   readonly #fd: number;
-  readonly #waiting: Piece[] = [];
-  #waitingBytes = 0;
-  /** What is written first: the rest of a piece. */
-  #rest: Rest | undefined;
-  /** Pieces that have been written, to be used again. */
-  readonly #spare: Buffer[] = [];
+  /** What is written first: the chunk at hand, from where the last write ended. */
+  #bytes: Buffer = NOTHING;
+  /** Chunks behind it, each of whole lines. */
+  readonly #full: Buffer[] = [];
+  #fullBytes = 0;
+  /** The last chunk: lines are put there at once, as a text that is put together is best read while it is warm. */
+  #chunk: Buffer = NOTHING;
+  #chunkBytes = 0;
+  /** A chunk that has been written, to be used again. */
+  #spare: Buffer | undefined;
   #isOpen = false;
   /** A pipe or a socket takes what it can at once; what is written to anything else might take time. */
   #neverWaits = false;
@@ -73,15 +66,17 @@ export class LineDestination implements LineSink {
   }
 
   write(line: string): void {
-    if (this.#isClosed || this.#waitingBytes + line.length > MAX_WAITING_BYTES) {
+    const waitingBytes = this.#waitingBytes;
+    if (this.#isClosed || waitingBytes + line.length > MAX_WAITING_BYTES) {
       this.droppedLines++;
       return;
     }
-    const last = this.#waiting.at(-1);
-    const bytes = (last && append(last, line)) || this.#begin(line);
-    this.#waitingBytes += bytes;
-    if (this.#waitingBytes >= GATHERED_BYTES && !this.#isStuck) this.#writeWaiting();
-    else this.#writeSoon(GATHER_MILLISECONDS);
+    if (!this.#isOpen) this.#open();
+    if (line.length * MAX_CHARACTER_BYTES > this.#chunk.length - this.#chunkBytes)
+      this.#beginChunk(line.length);
+    this.#chunkBytes += this.#chunk.write(line, this.#chunkBytes);
+    if (waitingBytes >= CHUNK_BYTES && !this.#isStuck) this.#writeWaiting();
+    else this.#timer ??= this.#writeIn(GATHER_MILLISECONDS);
   }
 
   flush(): void {
@@ -90,17 +85,25 @@ export class LineDestination implements LineSink {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MILLISECONDS);
   }
 
-  /** Begins a piece with a line. */
-  #begin(line: string): number {
-    if (!this.#isOpen) this.#open();
-    const piece = { buffer: this.#spare.pop() ?? Buffer.allocUnsafeSlow(PIECE_BYTES), bytes: 0, lines: 0 };
-    let bytes = append(piece, line);
-    if (bytes === 0) {
-      const buffer = Buffer.from(line);
-      bytes = buffer.length;
-      this.#waiting.push({ buffer, bytes, lines: 1 });
-    } else this.#waiting.push(piece);
-    return bytes;
+  get #waitingBytes(): number {
+    return this.#bytes.length + this.#fullBytes + this.#chunkBytes;
+  }
+
+  #beginChunk(characters: number): void {
+    this.#endChunk();
+    this.#chunk = this.#spare ?? NOTHING;
+    this.#spare = undefined;
+    const neededBytes = characters * MAX_CHARACTER_BYTES;
+    if (this.#chunk.length < neededBytes)
+      this.#chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, neededBytes));
+  }
+
+  #endChunk(): void {
+    if (this.#chunkBytes === 0) return;
+    this.#full.push(this.#chunk.subarray(0, this.#chunkBytes));
+    this.#fullBytes += this.#chunkBytes;
+    this.#chunk = NOTHING;
+    this.#chunkBytes = 0;
   }
 
   #open(): void {
@@ -116,8 +119,8 @@ export class LineDestination implements LineSink {
     process.once("exit", () => this.flush());
   }
 
-  #writeSoon(milliseconds: number): void {
-    this.#timer ??= setTimeout(() => {
+  #writeIn(milliseconds: number): NodeJS.Timeout {
+    return setTimeout(() => {
       this.#timer = undefined;
       this.#writeWaiting();
     }, milliseconds).unref();
@@ -125,88 +128,85 @@ export class LineDestination implements LineSink {
 
   #writeWaiting(): void {
     if (!this.#neverWaits) this.#writeBeside();
-    else if (!this.#writeAtOnce()) this.#writeSoon(RETRY_MILLISECONDS);
+    else if (!this.#writeAtOnce()) this.#timer ??= this.#writeIn(RETRY_MILLISECONDS);
   }
 
   /** @returns whether nothing waits any more that could be written */
   #writeAtOnce(): boolean {
     try {
-      for (let rest = this.#next(); rest; rest = this.#next())
-        this.#took(rest, writeSync(this.#fd, rest.bytes));
+      while (this.#hasBytes()) {
+        const bytes = this.#bytes;
+        this.#wrote(bytes, writeSync(this.#fd, this.#neverWaits ? firstPieceOf(bytes) : bytes));
+      }
       return true;
     } catch (error) {
-      this.#failed(this.#rest as Rest, error as NodeJS.ErrnoException);
+      if ((error as NodeJS.ErrnoException).code === "EAGAIN") this.#isStuck = true;
+      else {
+        const bytes = this.#bytes;
+        this.#bytes = NOTHING;
+        this.#failed(bytes, error as NodeJS.ErrnoException);
+      }
       return this.#isClosed;
     }
   }
 
   #writeBeside(): void {
-    const rest = this.#isWriting ? undefined : this.#next();
-    if (!rest) return;
-    this.#rest = undefined;
+    if (this.#isWriting || !this.#hasBytes()) return;
+    const bytes = this.#bytes;
+    this.#bytes = NOTHING;
     this.#isWriting = true;
-    write(this.#fd, rest.bytes, (error, count) => {
+    write(this.#fd, bytes, (error, count) => {
       this.#isWriting = false;
-      if (error) this.#failed(rest, error);
-      else this.#took(rest, count);
-      if (this.#rest || this.#waiting.length > 0) this.#writeSoon(error ? RETRY_MILLISECONDS : 0);
+      if (error) this.#failed(bytes, error);
+      // Nothing else was taken meanwhile, but at the end of the process.
+      else this.#wrote(bytes, count);
+      if (this.#waitingBytes === 0) return;
+      if (!error && (this.#bytes.length > 0 || this.#waitingBytes >= CHUNK_BYTES)) this.#writeBeside();
+      else this.#timer ??= this.#writeIn(error ? RETRY_MILLISECONDS : GATHER_MILLISECONDS);
     });
   }
 
-  /** What is to be written: as much as can be, but of a pipe no more than it takes whole. */
-  #next(): Rest | undefined {
-    if (this.#rest || this.#waiting.length === 0) return this.#rest;
-    const pieces = this.#waiting.splice(0, this.#neverWaits ? 1 : this.#waiting.length);
-    const [first] = pieces as [Piece];
-    const bytes =
-      pieces.length === 1
-        ? first.buffer.subarray(0, first.bytes)
-        : Buffer.concat(pieces.map((piece) => piece.buffer.subarray(0, piece.bytes)));
-    this.#rest = { bytes, lines: pieces.reduce((sum, { lines }) => sum + lines, 0) };
-    return this.#rest;
+  /** Takes the next chunk, where nothing is left of the one at hand. */
+  #hasBytes(): boolean {
+    if (this.#bytes.length > 0) return true;
+    if (this.#full.length === 0) this.#endChunk();
+    this.#bytes = this.#full.shift() ?? NOTHING;
+    this.#fullBytes -= this.#bytes.length;
+    return this.#bytes.length > 0;
   }
 
-  #took({ bytes, lines }: Rest, count: number): void {
+  #wrote(bytes: Buffer, count: number): void {
     this.#isStuck = false;
-    this.#waitingBytes -= count;
-    this.#rest = count < bytes.length ? { bytes: bytes.subarray(count), lines } : undefined;
-    if (!this.#rest && bytes.buffer.byteLength === PIECE_BYTES && this.#spare.length < MAX_SPARE)
-      this.#spare.push(Buffer.from(bytes.buffer));
+    this.#bytes = bytes.subarray(count);
+    if (this.#bytes.length === 0 && bytes.buffer.byteLength === CHUNK_BYTES)
+      this.#spare = Buffer.from(bytes.buffer);
     if (this.droppedLines === this.#toldLines || this.#waitingBytes > MAX_WAITING_BYTES / 2) return;
     const untold = this.droppedLines - this.#toldLines;
     this.#toldLines = this.droppedLines;
     this.onDropped?.(untold);
   }
 
-  #failed(rest: Rest, { code }: NodeJS.ErrnoException): void {
+  /** @param bytes what could not be written */
+  #failed(bytes: Buffer, { code }: NodeJS.ErrnoException): void {
     this.#isStuck = true;
-    if (code === "EAGAIN") {
-      this.#rest = rest;
-      return;
-    }
-    this.#rest = undefined;
-    this.#waitingBytes -= rest.bytes.length;
-    this.droppedLines += rest.lines;
+    this.droppedLines += linesIn(bytes);
     // A full disk may have room again. Whoever closed a pipe does not come back.
     if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG") return;
     this.#isClosed = true;
-    for (const { lines } of this.#waiting.splice(0)) this.droppedLines += lines;
-    this.#waitingBytes = 0;
+    this.#endChunk();
+    for (const full of this.#full.splice(0)) this.droppedLines += linesIn(full);
+    this.#fullBytes = 0;
   }
 }
 
-/**
- * Adds a line to a piece.
- *
- * @returns its bytes; 0 where it does not fit
- */
-function append(piece: Piece, line: string): number {
-  const { buffer, bytes } = piece;
-  if (line.length > buffer.length - bytes) return 0;
-  const written = buffer.write(line, bytes);
-  // Letters beyond ASCII take more than one byte, and may not fit after all.
-  if (written !== line.length && written !== Buffer.byteLength(line)) return 0;
-  piece.bytes += written;
-  piece.lines++;
-  return written;
+/** As many whole lines as a pipe takes at once; of a line that is longer all. */
+function firstPieceOf(bytes: Buffer): Buffer {
+  if (bytes.length <= PIECE_BYTES) return bytes;
+  const lastEnd = bytes.lastIndexOf(LINE_FEED, PIECE_BYTES - 1);
+  const end = lastEnd === -1 ? bytes.indexOf(LINE_FEED, PIECE_BYTES) : lastEnd;
+  return bytes.subarray(0, end + 1);
+}
+
+function linesIn(bytes: Buffer): number {
+  return bytes.reduce((lines, byte) => (byte === LINE_FEED ? lines + 1 : lines), 0);
 }
