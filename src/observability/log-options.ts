@@ -1,5 +1,5 @@
 /** How much is logged: all from this level up. */
-export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "silent"] as const;
+export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
 /** One of {@link LOG_LEVELS}. */
 export type LogLevel = (typeof LOG_LEVELS)[number];
 

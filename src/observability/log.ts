@@ -79,6 +79,7 @@ export function createLog(options: LogOptions, surroundings: LogSurroundings = {
     info: logger.isLevelEnabled("info"),
     warn: logger.isLevelEnabled("warn"),
     error: logger.isLevelEnabled("error"),
+    details: logger.isLevelEnabled("debug"),
   });
   let isLogged = levelsLogged();
   sink.onDropped = (lines) =>
@@ -101,7 +102,7 @@ export function createLog(options: LogOptions, surroundings: LogSurroundings = {
       if (!isLogged[requestLevelOf(record)]) return;
       const { sampleSuccess, subject } = current;
       if (sampleSuccess < 1 && wentWell(record) && random() >= sampleSuccess) return;
-      write(requestLine(record, Date.now(), marks[subject]));
+      write(requestLine(record, Date.now(), marks[subject], isLogged.details));
     },
     adapt(next) {
       current = next;

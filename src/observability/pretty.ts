@@ -11,6 +11,7 @@ const SHOWN = {
   authenticator: "by",
   subject: "subject",
   upstream: "upstream",
+  audience: "audience",
   requestId: "request",
 } as const;
 

@@ -1,4 +1,5 @@
 import type { RequestRecord } from "../gateway/request-record.ts";
+import type { TokenRequest } from "../issuer/claims-set.ts";
 import { isoTime } from "./iso-time.ts";
 import { printableJson } from "./printable.ts";
 import type { SubjectMark } from "./subject-mark.ts";
@@ -32,11 +33,13 @@ const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f
  *
  * @param milliseconds now, since the epoch
  * @param markOf what stands for who called; `undefined`: nothing does
+ * @param isDetailed whether it says what the token is for
  */
 export function requestLine(
   record: RequestRecord,
   milliseconds: number,
   markOf: SubjectMark | undefined,
+  isDetailed: boolean,
 ): string {
   const {
     clientRequest,
@@ -77,7 +80,9 @@ export function requestLine(
   if (upstreamRespondedAt !== undefined)
     line += `,"upstreamMs":${decimal(upstreamRespondedAt - (record.forwardedAt ?? receivedAt))},"relayMs":${decimal(endedAt - upstreamRespondedAt)}`;
   line += `,"bytesIn":${record.receivedBytes},"bytesOut":${record.relayedBytes}`;
-  if (record.jwt !== undefined) line += tokenMembers(record.jwt, record.tokenRequest?.tokenId === true);
+  const { jwt, tokenRequest } = record;
+  if (jwt !== undefined) line += tokenMembers(jwt, tokenRequest?.tokenId === true);
+  if (jwt !== undefined && isDetailed && tokenRequest) line += detailMembers(tokenRequest);
   return `${line}}\n`;
 }
 
@@ -108,6 +113,22 @@ function tokenMembers(jwt: string, hasTokenId: boolean): string {
   }
   if (!hasTokenId) return lastKid;
   return `${lastKid},"jti":${quoted(String(decoded(jwt.slice(lastHeader.length, jwt.lastIndexOf("."))).jti))}`;
+}
+
+/** What the token says, for whoever looks for why a backend refuses it. Of claims only the names. */
+function detailMembers({ audience, lifetimeSeconds, algorithm, additionalClaims }: TokenRequest): string {
+  const details = {
+    algorithm,
+    audience: typeof audience === "object" ? audience.map(withoutQuery) : audience && withoutQuery(audience),
+    lifetimeSeconds,
+    claims: Object.keys(additionalClaims),
+  };
+  return `,${printableJson(details).slice(1, -1)}`;
+}
+
+/** The URL of a request may be the audience, and its query may hold a credential. */
+function withoutQuery(audience: string): string {
+  return audience.replace(/[?#].*/s, "?…");
 }
 
 function decoded(part: string): Record<string, unknown> {

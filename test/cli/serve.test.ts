@@ -188,7 +188,7 @@ describe("wrong usage exits with 2", () => {
     [["--upstream", "http://a", "--workers", "257"], "--workers: expected at most 256"],
     [
       ["--upstream", "http://a", "--log-level", "loud"],
-      "option '--log-level <level>' argument 'loud' is invalid. Allowed choices are trace, debug, info, warn, error, silent.",
+      "option '--log-level <level>' argument 'loud' is invalid. Allowed choices are debug, info, warn, error, silent.",
     ],
     [
       ["--upstream", "http://a", "--workers", "many"],

@@ -286,7 +286,7 @@ const WRONG_VALUES = [
   ["upstream: {url: http://a, preserveHost: 1}", "41 upstream.preserveHost: expected true or false"],
   [
     "log: {level: warm}",
-    "14 log.level: expected one of trace, debug, info, warn, error, silent; did you mean warn?",
+    "14 log.level: expected one of debug, info, warn, error, silent; did you mean warn?",
   ],
   ["log: {format: text}", "15 log.format: expected one of json, pretty, auto"],
   ["log: {subject: sha256}", "16 log.subject: expected one of plain, hash, none"],

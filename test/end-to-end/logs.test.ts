@@ -196,7 +196,7 @@ test.each(["json", "pretty"])(
       "--log-format",
       format,
       "--log-level",
-      "trace",
+      "debug",
     );
     writeFileSync(
       join(folder, "crash.mjs"),

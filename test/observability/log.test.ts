@@ -13,7 +13,7 @@ function recordOf(status: number, isComplete = true): RequestRecord {
 const STATUSES = [200, 404, 502];
 
 test.each([
-  ["trace", STATUSES],
+  ["debug", STATUSES],
   ["info", STATUSES],
   ["warn", [404, 502]],
   ["error", [502]],

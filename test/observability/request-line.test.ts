@@ -104,6 +104,28 @@ test("the kid is that of the key which signed, also where another one has signed
   }
 });
 
+test.each([
+  ["the request's URL, without its query", "", "http://a/x?…"],
+  ["one of the policy", "audience: https://orders.internal", "https://orders.internal"],
+  ["a list", 'audience: ["https://a", "https://b/?key=secret"]', ["https://a", "https://b/?…"]],
+])("at the level debug it says what the token is for: %s", async (_, audience, logged) => {
+  await using backend = await startBackend();
+  const kept = keptLog({ level: "debug" });
+  const claims = "additionalClaims: {role: secret}";
+  const yaml = `token: {${[claims, audience].filter((part) => part !== "").join(", ")}}`;
+  await using sidecar = await startLogged(backend.url, yaml, kept);
+  await sendRaw(sidecar.sidecar.port, "GET /x?key=secret HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+
+  const line = await onlyLine({ kept });
+  expect(line).toMatchObject({
+    algorithm: "EdDSA",
+    audience: logged,
+    lifetimeSeconds: 300,
+    claims: ["role"],
+  });
+  expect(JSON.stringify(line)).not.toContain("secret");
+});
+
 describe("of the target only the path is logged", () => {
   test.each([
     ["/a?key=secret", "/a"],
