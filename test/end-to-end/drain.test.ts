@@ -5,7 +5,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { startBackend } from "../support/backend.ts";
 import { startCommand, temporaryFolder } from "../support/command-line.ts";
 import { connectHttp2, LISTEN_HTTP2 } from "../support/http2-client.ts";
-import { FRAME, FrameClient, requestFrame } from "../support/http2-frames.ts";
+import { FRAME, FrameClient, OPENING, requestFrame } from "../support/http2-frames.ts";
 import { startLoad } from "../support/load.ts";
 import { exchange, statusesOf } from "../support/raw-client.ts";
 import { startSidecar, type TestSidecar } from "../support/sidecar.ts";
@@ -182,6 +182,30 @@ test("a client of HTTP/2 that stays cannot hold up the end", async () => {
   await sidecar.close();
   expect(Date.now() - begun).toBeLessThan(5000);
   expect(client.frames.some(({ type }) => type === FRAME.goaway)).toBe(true);
+});
+
+test("nor can one that begins to speak HTTP/2 while others are answered, and asks for nothing", async () => {
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  const { promise: arrived, resolve: requestArrived } = Promise.withResolvers<void>();
+  await using backend = await startBackend(async (_request, response) => {
+    requestArrived();
+    await released;
+    response.end("ok");
+  });
+  const sidecar = await startSidecar(backend.url, { yaml: LISTEN_HTTP2 });
+  const late = await connectTo(sidecar.port);
+  const answer = fetch(sidecar.url);
+  await arrived;
+  const closed = sidecar.close();
+  // Behind the moment in which those that are there are told.
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  late.write(OPENING);
+  await once(late, "data");
+  const begun = Date.now();
+  release();
+  expect((await answer).status).toBe(200);
+  await closed;
+  expect(Date.now() - begun).toBeLessThan(5000);
 });
 
 test("what is left after timeouts.drain is cut off, also over HTTP/2", async () => {
