@@ -1,6 +1,7 @@
 import { readApiKeys } from "./config/authenticators/api-key.ts";
 import type { Config, PolicyConfig } from "./config/config.ts";
-import { createDecider, type Decider, type DeciderOptions, type Route } from "./gateway/decide.ts";
+import { createDecider, type Decider, type DeciderOptions } from "./gateway/decide.ts";
+import type { Route } from "./gateway/decision.ts";
 import { canonicalFieldName, type FieldRule } from "./gateway/fields.ts";
 import { trustedProxiesOf } from "./gateway/forwarded-client.ts";
 import { issuerPathTest } from "./gateway/issuer-endpoints.ts";

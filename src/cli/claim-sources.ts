@@ -1,5 +1,5 @@
 import type { Config } from "../config/config.ts";
-import type { Passage } from "../gateway/decide.ts";
+import type { Passage } from "../gateway/decision.ts";
 import { canonicalFieldName } from "../gateway/fields.ts";
 import type { JsonValue } from "../issuer/claims-set.ts";
 import type { TokenSettings } from "../policy/policy.ts";

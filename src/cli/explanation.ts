@@ -1,6 +1,6 @@
 import type { Config } from "../config/config.ts";
 import { type ErrorCode, statusByCode } from "../errors.ts";
-import type { Passage, Refused } from "../gateway/decide.ts";
+import type { Passage, Refused } from "../gateway/decision.ts";
 import type { RemovalReason } from "../gateway/fields.ts";
 import { NOTHING_BELIEVED, readForwarding, trustedProxiesOf } from "../gateway/forwarded-client.ts";
 import { hostOf, parseHost } from "../gateway/host.ts";

@@ -3,7 +3,7 @@ import type { Config } from "../config/config.ts";
 import type { KeyPath } from "../config/document.ts";
 import type { Expectation } from "../config/policy-test-file.ts";
 import { statusByCode } from "../errors.ts";
-import type { Decision, Passage } from "../gateway/decide.ts";
+import type { Decision, Passage } from "../gateway/decision.ts";
 import type { JsonValue } from "../issuer/claims-set.ts";
 import { fieldValues } from "../policy/caller-request.ts";
 import { upstreamOf } from "./explanation.ts";

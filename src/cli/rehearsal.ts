@@ -1,7 +1,7 @@
 import type { Config } from "../config/config.ts";
 import { issuerUrlOf, reachableAuthority, schemeOf } from "../config/listener-urls.ts";
 import { hasBody } from "../gateway/client/message-body.ts";
-import type { Decision } from "../gateway/decide.ts";
+import type { Decision } from "../gateway/decision.ts";
 import type { RemovalReason } from "../gateway/fields.ts";
 import { formProblemOf } from "../gateway/request-form.ts";
 import { requestIdOf } from "../gateway/request-id.ts";

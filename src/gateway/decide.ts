@@ -1,16 +1,9 @@
-import type { TokenRequest } from "../issuer/claims-set.ts";
 import type { Issuer } from "../issuer/issuer.ts";
 import type { Tokens } from "../issuer/tokens.ts";
 import { type Authentication, authenticate } from "../policy/authenticate.ts";
-import type { Authenticator } from "../policy/authenticators/authenticator.ts";
-import type { Peer } from "../policy/caller-request.ts";
 import { createMatcher } from "../policy/match.ts";
-import type { PolicyModule } from "../policy/module.ts";
-import type { Policy } from "../policy/policy.ts";
 import { shortfallOf } from "../policy/require.ts";
-import type { TemplateContext } from "../policy/template.ts";
 import { type TokenOverrides, tokenRequestOf } from "../policy/token-request.ts";
-import type { User } from "../policy/user.ts";
 import {
   credentialMissing,
   credentialProblem,
@@ -18,7 +11,8 @@ import {
   removalOf,
   withoutQueryParameter,
 } from "./credential.ts";
-import { type FieldRule, type RawFields, type RemovalReason, upstreamRequestFields } from "./fields.ts";
+import type { Decision, DecisionRecord, ReceivedRequest, Refused, Route } from "./decision.ts";
+import { type FieldRule, type RemovalReason, upstreamRequestFields } from "./fields.ts";
 import {
   forwardedForOf,
   forwardedOf,
@@ -31,40 +25,10 @@ import {
 import { hostOf, parseHost } from "./host.ts";
 import { countForward, maxForwardsOf } from "./max-forwards.ts";
 import { moduleInputOf } from "./module-input.ts";
-import type { Refusal } from "./problem.ts";
 import { RequestContext } from "./request-facts.ts";
-import type { RequestRecord } from "./request-record.ts";
 import { tokenFieldValue, tokenFor } from "./request-token.ts";
 import { asksAboutServer } from "./server-options.ts";
 import { type Ambiguity, parseTarget } from "./target.ts";
-import type { Upstream } from "./upstream/upstream.ts";
-
-/** A request as it was received, without its body. */
-export interface ReceivedRequest {
-  readonly method: string;
-  /** The request target, as the request line has it. */
-  readonly requestTarget: string;
-  /** Such as "1.1". */
-  readonly httpVersion: string;
-  readonly rawFields: readonly string[];
-  readonly hasBody: boolean;
-  readonly requestId: string;
-  readonly peer: Peer;
-  /** Whether it came on a connection above the limit: only the issuer's documents are served there. */
-  readonly isBeyondLimit?: boolean;
-  /** Of the connection that it came on. */
-  readonly scheme: "http" | "https";
-}
-
-/** A policy, with what has been opened for it. */
-export interface Route {
-  readonly policy: Policy;
-  /** In the order in which they are asked. */
-  readonly authenticators: readonly Authenticator[];
-  readonly module: PolicyModule | undefined;
-  readonly upstream: Upstream;
-  readonly preserveHost: boolean;
-}
 
 /** What requests are decided by. */
 export interface DeciderOptions {
@@ -86,50 +50,6 @@ export interface DeciderOptions {
   /** Told of each field that does not go on, and why; for explanations. */
   readonly onFieldRemoved?: ((name: string, reason: RemovalReason) => void) | undefined;
 }
-
-/** A request that may go on. */
-export interface Passage {
-  readonly kind: "forward";
-  readonly route: Route;
-  readonly user: User | undefined;
-  /** Origin-form: path and query. */
-  readonly target: string;
-  /** With the token, where the policy sends one. */
-  readonly fields: RawFields;
-  /** What the token says; `undefined` where there is none. */
-  readonly token:
-    | {
-        readonly jwt: string;
-        readonly request: TokenRequest;
-        readonly overrides: TokenOverrides;
-        /** What its templates were looked up in. */
-        readonly context: TemplateContext;
-      }
-    | undefined;
-}
-
-/** A request that may not. */
-export interface Refused extends Refusal {
-  /** For the log only; given where the refusal is not the client's fault. */
-  readonly cause?: string | undefined;
-  /** The policy that matched, where the request came that far. */
-  readonly policy?: Policy | undefined;
-}
-
-/** What becomes of a request. */
-export type Decision =
-  | Passage
-  | Refused
-  /** It is for the issuer's own documents. */
-  | { readonly kind: "issuer"; readonly path: string }
-  /** It asks what the sidecar can do. */
-  | { readonly kind: "options" };
-
-/** The part of a record that is filled while it is decided about a request. */
-export type DecisionRecord = Pick<
-  RequestRecord,
-  "clientAddress" | "policy" | "authentication" | "authenticatedAt" | "tokenRequest" | "tokenAt" | "jwt"
->;
 
 /** Decides about a request; at once where nothing has to be waited for. */
 export type Decider = (request: ReceivedRequest, record?: DecisionRecord) => Decision | Promise<Decision>;

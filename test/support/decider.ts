@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import { keyNeedsOf } from "../../src/config/key-needs.ts";
-import type { Decider, ReceivedRequest } from "../../src/gateway/decide.ts";
+import type { Decider } from "../../src/gateway/decide.ts";
+import type { ReceivedRequest } from "../../src/gateway/decision.ts";
 import { parseConfig } from "../../src/index.ts";
 import { issuerOver } from "../../src/issuer/issuer.ts";
 import { openKeys } from "../../src/issuer/keys/key-source.ts";
