@@ -20,6 +20,18 @@ export function parseDuration(value: string | number): number | undefined {
   return Number.isInteger(seconds) && seconds >= 1 && seconds <= MAX_SECONDS ? seconds : undefined;
 }
 
+const UNITS = [
+  ["d", 86_400],
+  ["h", 3600],
+  ["m", 60],
+] as const;
+
+/** Whole seconds as {@link parseDuration} reads them, in the largest unit that makes a whole number: `5m`. */
+export function formatDuration(seconds: number): string {
+  const [unit, length] = UNITS.find((one) => seconds % one[1] === 0) ?? ["s", 1];
+  return `${seconds / length}${unit}`;
+}
+
 function secondsOf(text: string): number {
   if (text.length > 100 || !DURATION_PATTERN.test(text)) return Number.NaN;
   // Whole milliseconds: 4.35 minutes are a hair more than 261 seconds in floating point.

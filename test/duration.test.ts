@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { parseDuration } from "../src/duration.ts";
+import { formatDuration, parseDuration } from "../src/duration.ts";
 
 const UNITS = [
   [1, ["s", "sec", "secs", "second", "seconds"]],
@@ -109,4 +109,20 @@ test("whatever the text, the answer is whole seconds or nothing", () => {
       expect(seconds === undefined || (Number.isSafeInteger(seconds) && seconds >= 1)).toBe(true);
     }),
   );
+});
+
+test("a duration that is written out is read as the same one", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 1_000_000_000 }), (seconds) => {
+      expect(parseDuration(formatDuration(seconds))).toBe(seconds);
+    }),
+  );
+  expect([1, 75, 300, 5400, 7200, 2_592_000].map(formatDuration)).toEqual([
+    "1s",
+    "75s",
+    "5m",
+    "90m",
+    "2h",
+    "30d",
+  ]);
 });

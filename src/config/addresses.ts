@@ -11,7 +11,7 @@ const LISTEN_EXPECTED =
 export const DEFAULT_SOCKET_MODE = 0o660;
 
 /** An address to listen on; the path of a Unix socket as it is written. */
-export const listenAddress = text(LISTEN_EXPECTED, parseListenAddress);
+export const listenAddress = text(LISTEN_EXPECTED, parseListenAddress).meta({ title: "address" });
 
 /** Reads `host:port`, `[ipv6]:port`, `:port`, `unix:path`, `systemd` or `systemd:name`. */
 export function parseListenAddress(value: string): Reading<ListenAddress> {
@@ -45,7 +45,7 @@ export const socketMode = text('expected permissions such as "0660", in quotes',
   /^0?[0-7]{3}$/.test(value)
     ? { value: Number.parseInt(value, 8) }
     : { expected: 'expected permissions such as "0660"' },
-);
+).meta({ title: "permissions, in quotes" });
 
 const UPSTREAM_EXPECTED = 'expected a URL such as "http://127.0.0.1:9000"';
 
@@ -56,7 +56,7 @@ export interface UpstreamUrl {
 }
 
 /** Where requests are forwarded to. */
-export const upstreamUrl = text(UPSTREAM_EXPECTED, parseUpstreamUrl);
+export const upstreamUrl = text(UPSTREAM_EXPECTED, parseUpstreamUrl).meta({ title: "URL" });
 
 /** Reads the origin of an upstream, or `unix:path`. */
 export function parseUpstreamUrl(value: string): Reading<UpstreamUrl> {
@@ -84,7 +84,7 @@ export const baseUrl = text(BASE_URL_EXPECTED, (value) => {
     return { expected: "expected a URL without user name, query and fragment" };
   if (value.endsWith("/")) return { expected: "expected a URL without a slash at its end" };
   return { value };
-});
+}).meta({ title: "URL" });
 
 /** An http or https URL, or `undefined`. */
 export function httpUrl(value: string): URL | undefined {

@@ -5,16 +5,26 @@ import { size, timeout, wholeNumber } from "./values.ts";
 
 /** `timeouts` in the file. */
 export const timeoutsSection = section({
-  headers: timeout.default(15).describe("For a client to send a request's fields."),
-  request: timeout.default(300).describe("For a client to send a whole request."),
-  send: timeout.default(60).describe("How long a response may wait for a client that takes none of it."),
-  keepAlive: timeout.default(75).describe("How long a client's connection stays open without a request."),
-  notReady: timeout
-    .default(5)
+  headers: timeout
+    .prefault("15s")
+    .describe("For a client to send a request's headers; then 408. Before them, for its TLS handshake."),
+  request: timeout.prefault("5m").describe("For a client to send a whole request; then 408."),
+  send: timeout
+    .prefault("60s")
     .describe(
-      "How long /readyz says that the sidecar stops, before it does. For nothing where admin is false.",
+      "How long a response may wait for a client that takes none of it; then its connection is cut, and the backend's request ended.",
     ),
-  drain: timeout.default(30).describe("How long requests under way may take to end when the sidecar stops."),
+  keepAlive: timeout.prefault("75s").describe("How long a client's connection stays open without a request."),
+  notReady: timeout
+    .prefault("5s")
+    .describe(
+      "How long `/readyz` says that the sidecar stops, before it does. For nothing where `admin` is `false`.",
+    ),
+  drain: timeout
+    .prefault("30s")
+    .describe(
+      "How long requests under way may take when the sidecar stops. WebSockets are closed behind them.",
+    ),
 });
 
 const BODY_EXPECTED = 'expected a number of bytes, a size such as "10MiB", or "unlimited"';
@@ -22,19 +32,27 @@ const BODY_EXPECTED = 'expected a number of bytes, a size such as "10MiB", or "u
 /** `limits` in the file. */
 export const limitsSection = section({
   headerBytes: size(1024, 1024 * 1024)
-    .default(16 * 1024)
-    .describe("The request line and all fields of a request together."),
-  headerCount: wholeNumber(1, 10_000).default(200).describe("Field lines of a request."),
+    .prefault("16KiB")
+    .describe(
+      "The request line and the headers of a request together; then 431, and with HTTP/2 a reset of the stream. From 1 KiB to 1 MiB.",
+    ),
+  headerCount: wholeNumber(1, 10_000).default(200).describe("Header lines of a request; then 431."),
   bodyBytes: z
     .union([z.literal("unlimited"), size(0, Number.MAX_SAFE_INTEGER, BODY_EXPECTED)], {
       error: BODY_EXPECTED,
     })
-    .default("unlimited")
-    .describe("The body of a request."),
-  connections: wholeNumber(1, 1_000_000).default(10_000).describe("Connections of clients at once."),
+    .prefault("unlimited")
+    .describe(
+      "The body of a request; then 413. A body that does not say its length is cut off at the limit: the backend gets its beginning, and no end.",
+    ),
+  connections: wholeNumber(1, 1_000_000)
+    .default(10_000)
+    .describe(
+      "Connections of clients at once, over all addresses of `listen`; above it 503, but for the issuer's documents.",
+    ),
   streams: wholeNumber(1, 10_000)
     .default(100)
-    .describe("Requests of a client at once on one connection, with HTTP/2 or pipelined."),
+    .describe("Requests under way at once on one connection, with HTTP/2 or pipelined."),
 });
 
 /** What `timeouts` says. */

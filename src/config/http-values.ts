@@ -18,7 +18,7 @@ export const headerName = text('expected a field name such as "Authorization"', 
   if (NOT_FOR_A_TOKEN.test(canonicalFieldName(value)))
     return { expected: "expected another field name: this one has a meaning that the token would destroy" };
   return { value };
-});
+}).meta({ title: "header name" });
 
 /** What stands before the token. */
 export const tokenPrefix = text('expected a prefix such as "Bearer", or "" for none', (value) => {
@@ -42,7 +42,7 @@ export const pathPattern = text<PathPattern>('expected a pattern such as "/order
       expected: `expected a pattern such as "/orders/:id" or "/files/*rest": ${reason}`,
     };
   }
-});
+}).meta({ title: "pattern" });
 
 /** What a path never holds when it is compared, because it was refused or taken out before. */
 function unmatchablePart(pattern: string): string | undefined {
@@ -62,7 +62,7 @@ export const method = text("expected a method such as GET", (value) => {
   const upperCase = value.toUpperCase();
   const hint = /^[A-Z]+$/.test(upperCase) ? `; methods are case-sensitive: did you mean ${upperCase}?` : "";
   return { expected: `expected a method such as GET${hint}` };
-});
+}).meta({ title: "method" });
 
 /** A host name to match, in lower case. */
 export const hostPattern = text(
@@ -73,14 +73,14 @@ export const hostPattern = text(
     const port = /:\d+$/.test(host) ? "; ports are not compared: leave the port out" : "";
     return { expected: `expected a host name such as "api.example.com" or "*.example.com"${port}` };
   },
-);
+).meta({ title: "host name" });
 
 /** A path that can be asked for, with a query or without. */
 export const originFormPath = text('expected a path such as "/healthz"', (value) =>
   /^\/[\x21-\x22\x24-\x7e]*$/.test(value) && !value.startsWith("//")
     ? { value }
     : { expected: 'expected a path such as "/healthz"' },
-);
+).meta({ title: "path" });
 
 /** The path that the issuer's endpoints stand under. */
 export const basePath = text('expected a path such as "/__issuer"', (value) => {
@@ -91,4 +91,4 @@ export const basePath = text('expected a path such as "/__issuer"', (value) => {
         ? "expected a path below /: everything under it is answered by the issuer and never forwarded"
         : 'expected a path such as "/__issuer": plain segments, no slash at its end',
   };
-});
+}).meta({ title: "path" });

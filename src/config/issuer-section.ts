@@ -1,10 +1,11 @@
 import { z } from "zod";
+import { formatDuration } from "../duration.ts";
 import { SIGNING_ALGORITHMS } from "../issuer/algorithms.ts";
 import { CLOCK_ALLOWANCE_SECONDS, pendingSecondsOf, type Rotation } from "../issuer/keys/ring.ts";
 import { baseUrl } from "./addresses.ts";
 import { basePath } from "./http-values.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
-import { duration, nonEmptyString, variableName, word } from "./values.ts";
+import { duration, filePath, nonEmptyString, variableName, word } from "./values.ts";
 
 /** An algorithm to sign with. */
 export const algorithm = word(SIGNING_ALGORITHMS, (value) =>
@@ -15,31 +16,48 @@ export const algorithm = word(SIGNING_ALGORITHMS, (value) =>
       : undefined,
 );
 
+const DAY_SECONDS = 86_400;
+
+/** Where keys are that no key of the section places. */
+export const DEFAULT_DIRECTORY = "./keys";
+const DEFAULT_ROTATION_SECONDS = 30 * DAY_SECONDS;
+const LEAST_OVERLAP_SECONDS = DAY_SECONDS;
+/** The sidecar's clock may be wrong, and so may that by which a verifier keeps its JWK Set. */
+const BOTH_CLOCKS_SECONDS = 2 * CLOCK_ALLOWANCE_SECONDS;
+
 const keys = section(
   {
     directory: nonEmptyString
-      .describe("A directory of keys that Countersign makes, rotates and removes. Default: ./keys.")
+      .meta({ title: "folder" })
+      .describe(
+        `A folder that Countersign manages: keys are made on first start, rotated, and removed when their last token has ended. Default: \`${DEFAULT_DIRECTORY}\`.`,
+      )
       .optional(),
     rotateEvery: z
       .union([z.literal("never"), duration], { error: 'expected a duration such as "30d", or "never"' })
-      .describe("For how long a key of the directory signs. Default: 30d.")
+      .describe(
+        `For how long a key of the directory signs; \`never\` leaves it to \`countersign keys rotate\`. At least \`overlap\` and a minute. Default: \`${formatDuration(DEFAULT_ROTATION_SECONDS)}\`.`,
+      )
       .optional(),
     overlap: duration
       .describe(
-        "For how long a new key of the directory is published before it signs. Default: jwksMaxAge or 24h, whichever is longer, and 4h for clocks that are wrong.",
+        `For how long a new key of the directory is published before it signs. At least \`jwksMaxAge\`. Default: \`jwksMaxAge\` or ${LEAST_OVERLAP_SECONDS / 3600} h, whichever is longer, and ${BOTH_CLOCKS_SECONDS / 3600} h for clocks that are wrong.`,
       )
       .optional(),
     files: z
-      .array(nonEmptyString, { error: expectedCollection("a list of files") })
+      .array(filePath, { error: expectedCollection("a list of files") })
       .min(1, "expected at least one file")
       .describe(
-        "Private keys in PEM or as a JWK. The first of an algorithm signs, all are published, changes are noticed.",
+        "Private keys, PEM or JWK, that somebody else manages: the first of an algorithm signs, all are published, changes are noticed.",
       )
       .optional(),
-    env: variableName.describe("An environment variable that holds one private key, PEM or JWK.").optional(),
-    ephemeral: z.literal(true, { error: "expected true" }).describe("Keys in memory only.").optional(),
+    env: variableName.describe("An environment variable with one private key, PEM or JWK.").optional(),
+    ephemeral: z
+      .literal(true, { error: "expected true" })
+      .describe("Keys in memory, new at every start. For tests.")
+      .optional(),
     passphrase: nonEmptyString
-      .describe("Opens encrypted PEM, and encrypts the keys of the directory: $env(NAME).")
+      .describe("Opens encrypted PEM, and encrypts the keys of the directory; write it as `$env(NAME)`.")
       .optional(),
   },
   ["redis", "pkcs11"],
@@ -65,10 +83,20 @@ const keys = section(
 export type KeysSection = z.output<typeof keys>;
 
 const issuerShape = {
-  algorithm: algorithm.default("EdDSA").describe("The algorithm that tokens are signed with."),
-  expiresIn: duration.default(3600).describe("The lifetime of tokens that no policy shapes."),
-  jwksMaxAge: duration.default(300).describe("How long verifiers may keep the JWK Set."),
-  keys: keys.prefault({}).describe("Where the signing keys come from."),
+  algorithm: algorithm
+    .default("EdDSA")
+    .describe("What tokens are signed with. Each algorithm that a policy names has keys of its own."),
+  expiresIn: duration
+    .prefault("1h")
+    .describe(
+      "The lifetime of tokens that no policy shapes: those of `countersign mint` without `--policy`, and of `signJwt`. What else `mint` puts there is what `token` says, and `aud` is there only where `token` has it.",
+    ),
+  jwksMaxAge: duration.prefault("5m").describe("How long verifiers may keep the JWK Set."),
+  keys: keys
+    .prefault({})
+    .describe(
+      "Where the signing keys come from: one of `directory`, `files`, `env` and `ephemeral`, and what belongs to it.",
+    ),
 };
 
 /** Explains which times cannot go together, and why. */
@@ -96,24 +124,27 @@ function checkRotation(
 
 /** `issuer` in the file. */
 export const issuerSection = section({
-  url: baseUrl.describe("The iss of every token. Default: the listener's own URL and basePath.").optional(),
+  url: baseUrl
+    .describe(
+      "The `iss` of every token, and the base of the discovery URLs: a URL that the backend can reach. It ends with `basePath`, unless a proxy in front rewrites the path. Default: `http(s)://<listen><basePath>`, of the first address of `listen`.",
+    )
+    .optional(),
   basePath: basePath
-    .default("/__issuer")
-    .describe("The path of the issuer's endpoints: answered here, never forwarded."),
+    .prefault("/__issuer")
+    .describe(
+      "Where the issuer's endpoints stand. All below it is answered by the sidecar and never forwarded.",
+    ),
   ...issuerShape,
 }).superRefine(checkRotation);
 
-const DAY_SECONDS = 86_400;
-
 /** How the keys of a directory follow one another. */
 export function rotationOf(
-  { rotateEvery = 30 * DAY_SECONDS, overlap }: KeysSection,
+  { rotateEvery = DEFAULT_ROTATION_SECONDS, overlap }: KeysSection,
   jwksMaxAge: number,
 ): Rotation {
   return {
     everySeconds: rotateEvery === "never" ? undefined : rotateEvery,
-    // Twice: the sidecar's clock may be wrong, and so may that by which a verifier keeps its JWK Set.
-    overlapSeconds: overlap ?? Math.max(jwksMaxAge, DAY_SECONDS) + 2 * CLOCK_ALLOWANCE_SECONDS,
+    overlapSeconds: overlap ?? Math.max(jwksMaxAge, LEAST_OVERLAP_SECONDS) + BOTH_CLOCKS_SECONDS,
   };
 }
 
@@ -121,20 +152,24 @@ export function rotationOf(
 export const identitySection = section(
   {
     subject: nonEmptyString
-      .describe("The sub claim. Default: account, project and deployment, with slashes between.")
+      .describe("The `sub` claim. Default: account, project and deployment, with slashes between.")
       .optional(),
-    account: nonEmptyString.describe("The account claim.").optional(),
-    project: nonEmptyString.describe("The project claim.").optional(),
-    deployment: nonEmptyString.describe("The deployment claim.").optional(),
+    account: nonEmptyString.describe("The `account` claim; not there unless set.").optional(),
+    project: nonEmptyString.describe("The `project` claim; not there unless set.").optional(),
+    deployment: nonEmptyString.describe("The `deployment` claim; not there unless set.").optional(),
     environment_type: nonEmptyString
-      .describe("The environment_type claim, such as production, preview or development.")
+      .describe(
+        "The `environment_type` claim, such as `production`, `preview` or `development`; not there unless set.",
+      )
       .optional(),
-    algorithm: algorithm.default("RS256").describe("The algorithm that ID tokens are signed with."),
-    expiresIn: duration.default(36_000).describe("The lifetime of ID tokens."),
+    algorithm: algorithm
+      .default("RS256")
+      .describe("What ID tokens are signed with, by keys of their own. Every cloud knows RS256."),
+    expiresIn: duration.prefault("10h").describe("The lifetime of ID tokens."),
     audiences: z
       .array(nonEmptyString, { error: expectedCollection("a list of audiences") })
       .default([])
-      .describe("The audiences that ID tokens may be for. Default: any."),
+      .describe("The audiences that ID tokens may be for; none listed is any."),
   },
   ["files"],
 ).superRefine((value, context) => {

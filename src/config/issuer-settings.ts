@@ -3,7 +3,7 @@ import type { z } from "zod";
 import type { Claims } from "../issuer/claims-set.ts";
 import type { Identity } from "../issuer/issuer.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
-import { type identitySection, type KeysSection, rotationOf } from "./issuer-section.ts";
+import { DEFAULT_DIRECTORY, type identitySection, type KeysSection, rotationOf } from "./issuer-section.ts";
 
 /**
  * Where the keys come from.
@@ -14,7 +14,7 @@ export function keySourceOf(
   { keys, jwksMaxAge }: { readonly keys: KeysSection; readonly jwksMaxAge: number },
   baseDirectory: string,
 ): KeySource {
-  const { directory = "./keys", files, env, ephemeral, passphrase } = keys;
+  const { directory = DEFAULT_DIRECTORY, files, env, ephemeral, passphrase } = keys;
   if (ephemeral) return { kind: "ephemeral" };
   if (env !== undefined) return { kind: "env", variable: env, passphrase };
   if (files) return { kind: "files", files: files.map((file) => resolve(baseDirectory, file)), passphrase };

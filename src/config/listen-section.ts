@@ -4,19 +4,23 @@ import type { ListenAddress, ListenOptions } from "../gateway/listen/listen-opti
 import { CLIENT_CERTIFICATE_MODES } from "../gateway/listen/tls-files.ts";
 import { DEFAULT_SOCKET_MODE, listenAddress, socketMode } from "./addresses.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
-import { flag, nonEmptyString, word } from "./values.ts";
+import { filePath, flag, word } from "./values.ts";
 
 const tls = section({
-  cert: nonEmptyString.describe(
-    "A PEM file with the listener's certificate, followed by those between it and its CA.",
+  cert: filePath.describe("PEM: the listener's certificate first, followed by those between it and its CA."),
+  key: filePath.describe(
+    "PEM: the private key of that certificate, without a passphrase. Nobody but its owner and its group may read it.",
   ),
-  key: nonEmptyString.describe("A PEM file with the private key of that certificate."),
-  clientCa: nonEmptyString
-    .describe("A PEM file with the CAs whose client certificates are trusted.")
+  clientCa: filePath
+    .describe(
+      "PEM: the CAs whose client certificates are trusted. No other CA is, whatever the machine trusts.",
+    )
     .optional(),
   clientCertificate: word(CLIENT_CERTIFICATE_MODES)
     .default("none")
-    .describe("Whether clients are asked for a certificate, and whether they must show one."),
+    .describe(
+      "Whether clients are asked for a certificate. With `optional` those without a good one are served too; with `required` their handshake fails.",
+    ),
 }).superRefine((value, context) => {
   const { clientCa, clientCertificate } = value ?? {};
   const refuse = (key: string, message: string) => context.addIssue({ code: "custom", path: [key], message });
@@ -34,12 +38,16 @@ const ADDRESS_EXPECTED = {
 };
 
 const listener = section({
-  address: listenAddress.describe("Where to listen."),
-  mode: socketMode.describe('The permissions of a Unix socket. Default: "0660".').optional(),
+  address: listenAddress.describe("Where to listen, in the same forms as without a map."),
+  mode: socketMode
+    .describe(
+      `The permissions of a Unix socket: whoever may write to it may connect. Default: \`"0${DEFAULT_SOCKET_MODE.toString(8)}"\`.`,
+    )
+    .optional(),
   tls: tls.describe("Serves https instead of http.").optional(),
   http2: flag
     .describe(
-      "Whether HTTP/2 is spoken beside HTTP/1.1: by ALPN with tls, else with prior knowledge. Default: true with tls, else false.",
+      "Whether HTTP/2 is spoken beside HTTP/1.1: by ALPN with `tls`, else with prior knowledge. Default: `true` with `tls`, else `false`.",
     )
     .optional(),
 }).superRefine(({ address, mode } = {} as never, context) => {
@@ -65,7 +73,7 @@ export const adminSection = z
   .union([z.literal(false), oneListener], {
     error: 'expected an address such as "127.0.0.1:8081", or false for none',
   })
-  .default({ kind: "tcp", host: "127.0.0.1", port: 8081 });
+  .prefault("127.0.0.1:8081");
 
 /**
  * What `listen` says.

@@ -8,13 +8,17 @@ const scope = nonEmptyString.regex(
   "expected one scope, without a space; several are a list",
 );
 const VALUES_EXPECTED = "expected a text, a number, true or false, or a list of them";
-const claimValue = z.union([z.string(), z.number(), z.boolean()], { error: VALUES_EXPECTED });
+const claimValue = z
+  .union([z.string(), z.number(), z.boolean()], { error: VALUES_EXPECTED })
+  .meta({ title: "value" });
 
 const shape = {
   scopes: z
     .array(scope, { error: expectedCollection("a list of scopes") })
     .min(1, "expected at least one scope")
-    .describe("Scopes that the user must have, all of them; they are looked for in scope and scp.")
+    .describe(
+      "Scopes that the user must have, all of them; else 403. They are looked for in `scope` and `scp`.",
+    )
     .optional(),
   claims: z
     .record(
@@ -24,8 +28,9 @@ const shape = {
       }),
       { error: expectedCollection("a map of claims") },
     )
+    .meta({ title: "map of claims" })
     .describe(
-      "Claims that must have this value, or one of these; a claim that is a list must hold one of them.",
+      "Claims, each with the value that it must have, or a list of which it must have one; a claim that is a list must hold one of them.",
     )
     .optional(),
   subjects: z
@@ -42,7 +47,7 @@ const fullShape = {
   anyOf: z
     .array(alternative, { error: expectedCollection("a list of alternatives") })
     .min(1, "expected at least one alternative")
-    .describe("Alternatives of which one must hold.")
+    .describe("Alternatives of which one must hold: maps with the three keys above.")
     .optional(),
 };
 

@@ -8,7 +8,8 @@ import {
 } from "../policy/template.ts";
 import type { KeyPath, TemplateParts } from "./document.ts";
 import { nearest, type Position } from "./problems.ts";
-import type { SidecarFile, TokenSection } from "./schema.ts";
+import type { SidecarFile } from "./schema.ts";
+import type { TokenSection } from "./token-section.ts";
 
 /** Whether a text at this place of `sidecar.yaml` may refer to the request. */
 export function takesTemplates(path: KeyPath): boolean {

@@ -3,8 +3,8 @@ import type { TokenSettings } from "../policy/policy.ts";
 import { mapTemplate, type ValueTemplate } from "../policy/template.ts";
 import type { KeyPath } from "./document.ts";
 import { formatKey } from "./problems.ts";
-import type { TokenSection } from "./schema.ts";
 import { compileTemplate, type TemplateLookup } from "./templates.ts";
+import { TOKEN_DEFAULTS, type TokenSection } from "./token-section.ts";
 
 /** Token settings that policies can still override, claim by claim. */
 interface OpenTokenSettings extends Omit<TokenSettings, "additionalClaims"> {
@@ -12,15 +12,10 @@ interface OpenTokenSettings extends Omit<TokenSettings, "additionalClaims"> {
 }
 
 const DEFAULTS: Omit<OpenTokenSettings, "algorithm"> = {
+  ...TOKEN_DEFAULTS,
   subject: undefined,
   audience: undefined,
-  lifetimeSeconds: 300,
-  headerName: "Authorization",
-  tokenPrefix: "Bearer",
   claims: new Map(),
-  notBefore: false,
-  tokenId: false,
-  reuse: true,
   origins: {},
 };
 

@@ -1,28 +1,53 @@
 import { resolve } from "node:path";
 import { z } from "zod";
+import { formatDuration } from "../duration.ts";
 import type { UpstreamOptions } from "../gateway/upstream/upstream-options.ts";
 import { upstreamUrl } from "./addresses.ts";
 import { originFormPath } from "./http-values.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, section } from "./section.ts";
-import { flag, nonEmptyString, timeout, wholeNumber } from "./values.ts";
+import { filePath, flag, nonEmptyString, timeout, wholeNumber } from "./values.ts";
 
-const timeouts = {
-  connect: timeout.describe("For a connection to be accepted. Default: 5."),
-  headers: timeout.describe("From the end of a request to the fields of its response. Default: 60."),
-  body: timeout.describe(
-    "Between two pieces of a response's body. No limit for event streams. Default: 300.",
-  ),
-  pending: timeout.describe("For a connection to be free. Default: 10."),
+const DEFAULTS: Pick<UpstreamOptions, "preserveHost" | "connections" | "pending" | "timeouts"> = {
+  preserveHost: true,
+  connections: 128,
+  pending: 1024,
+  timeouts: { connectSeconds: 5, headersSeconds: 60, bodySeconds: 300, pendingSeconds: 10 },
 };
 
-const tls = section({
-  ca: nonEmptyString
-    .describe("A PEM file with the CAs that the backend's certificate is trusted for. Default: public ones.")
+/** What a duration is that is not said. */
+function durationDefault(key: keyof typeof DEFAULTS.timeouts): string {
+  return `Default: \`${formatDuration(DEFAULTS.timeouts[key])}\`.`;
+}
+
+const timeouts = section({
+  connect: timeout
+    .describe(`For a connection to be accepted; then 504. ${durationDefault("connectSeconds")}`)
     .optional(),
-  cert: nonEmptyString.describe("A PEM file with the certificate that the backend is shown.").optional(),
-  key: nonEmptyString.describe("A PEM file with the private key of that certificate.").optional(),
+  headers: timeout
+    .describe(
+      `From the end of the request to the response's headers; then 504. ${durationDefault("headersSeconds")}`,
+    )
+    .optional(),
+  body: timeout
+    .describe(
+      `Between two pieces of a response's body; then the connection is cut. Not for responses of the type \`text/event-stream\`, nor in a WebSocket. ${durationDefault("bodySeconds")}`,
+    )
+    .optional(),
+  pending: timeout
+    .describe(`For a connection to be free; then 503. ${durationDefault("pendingSeconds")}`)
+    .optional(),
+});
+
+const tls = section({
+  ca: filePath
+    .describe("PEM: the CAs that the backend's certificate is trusted for. Default: the public CAs.")
+    .optional(),
+  cert: filePath.describe("PEM: the certificate that the backend is shown. Default: none.").optional(),
+  key: filePath
+    .describe("PEM: the private key of that certificate. One that others can read is refused.")
+    .optional(),
   serverName: nonEmptyString
-    .describe("The name that the backend's certificate must have. Default: the host of the URL.")
+    .describe("The name that the backend's certificate must have. Default: the URL's host.")
     .optional(),
   dangerouslySkipVerification: flag
     .default(false)
@@ -37,33 +62,34 @@ const tls = section({
 }, EVEN_WITH_PROBLEMS_INSIDE);
 
 const healthCheck = section({
-  path: originFormPath.describe("What is asked for with GET; an answer from 200 to 399 is healthy."),
-  interval: timeout.default(10).describe("Between two checks."),
-  timeout: timeout.default(2).describe("For an answer."),
+  path: originFormPath.describe("What is asked for with GET; 200 to 399 is healthy."),
+  interval: timeout.prefault("10s").describe("Between two checks."),
+  timeout: timeout.prefault("2s").describe("For an answer."),
 });
 
 const shape = {
-  url: upstreamUrl.describe("Scheme, host and port of the backend, or unix: and the path of its socket."),
-  preserveHost: flag.describe("Whether the backend sees the client's Host field. Default: true.").optional(),
-  http2: flag
-    .describe("Speaks HTTP/2: by ALPN over https, else with prior knowledge. Default: false.")
+  url: upstreamUrl.describe(
+    "Scheme, host and port of the backend, or `unix:` and the path of its socket. No path, as a request keeps the path that the client sent.",
+  ),
+  preserveHost: flag
+    .describe(`Whether the backend sees the client's \`Host\`. Default: \`${DEFAULTS.preserveHost}\`.`)
     .optional(),
-  tls: tls.describe("How the backend is known, and known to it.").optional(),
+  http2: flag
+    .describe("Speaks HTTP/2: by ALPN over https, else with prior knowledge. Default: `false`.")
+    .optional(),
+  tls: tls.describe("For https: how the backend is known, and known to it.").optional(),
   connections: wholeNumber(1, 65_535)
-    .describe("How many connections to the backend are open at once, at most. Default: 128.")
+    .describe(
+      `Connections to the backend at once, at most; further requests wait. WebSockets are not counted. Default: \`${DEFAULTS.connections}\`.`,
+    )
     .optional(),
   pending: wholeNumber(0, 1_000_000)
-    .describe("How many requests wait for a connection at once, at most. Default: 1024.")
+    .describe(
+      `Requests that wait for a connection at once, at most; then 503. Default: \`${DEFAULTS.pending}\`.`,
+    )
     .optional(),
-  timeouts: section({
-    connect: timeouts.connect.optional(),
-    headers: timeouts.headers.optional(),
-    body: timeouts.body.optional(),
-    pending: timeouts.pending.optional(),
-  })
-    .describe("How long the backend may take.")
-    .optional(),
-  healthCheck: healthCheck.describe("Asks the backend how it is, for /readyz.").optional(),
+  timeouts: timeouts.describe("How long the backend may take.").optional(),
+  healthCheck: healthCheck.describe("Asks the backend how it is; `/readyz` tells it.").optional(),
 };
 
 const map = section(shape).superRefine(({ url, tls } = {} as never, context) => {
@@ -78,13 +104,6 @@ export const upstreamSection = z.union([upstreamUrl.transform((url): UpstreamSec
 
 /** What `upstream` says. */
 export type UpstreamSection = z.output<typeof map>;
-
-const DEFAULTS: Pick<UpstreamOptions, "preserveHost" | "connections" | "pending" | "timeouts"> = {
-  preserveHost: true,
-  connections: 128,
-  pending: 1024,
-  timeouts: { connectSeconds: 5, headersSeconds: 60, bodySeconds: 300, pendingSeconds: 10 },
-};
 
 /**
  * An upstream, complete.

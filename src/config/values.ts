@@ -1,6 +1,7 @@
 /**
  * The kinds of value that `sidecar.yaml` is made of, each as a zod schema whose input is what the file says and
- * whose output is what the program uses. A message says what is expected and never repeats the value.
+ * whose output is what the program uses. A message says what is expected and never repeats the value. The title of a kind
+ * is what editors and docs/configuration.md call it.
  * Addresses are in addresses.ts, and what HTTP has names for in http-values.ts.
  */
 
@@ -31,6 +32,9 @@ function reader<V, T>(read: (value: V) => Reading<T>) {
 export const nonEmptyString = z
   .string({ error: "expected a string" })
   .min(1, "expected a string that is not empty");
+
+/** The path of a file; a relative one starts from the folder of the configuration. */
+export const filePath = nonEmptyString.meta({ title: "file" });
 
 /** A boolean. */
 export const flag = z.boolean({ error: "expected true or false" });
@@ -81,7 +85,10 @@ export function durationUpTo(maxSeconds: number) {
     if (seconds === undefined) return { expected: isBelowSeconds(value) ? WHOLE_SECONDS : DURATION_EXPECTED };
     return seconds > maxSeconds ? { expected: `expected at most ${longest}` } : { value: seconds };
   };
-  return z.union([z.number(), z.string()], { error: DURATION_EXPECTED }).transform(reader(readDuration));
+  return z
+    .union([z.number(), z.string()], { error: DURATION_EXPECTED })
+    .transform(reader(readDuration))
+    .meta({ title: "duration" });
 }
 
 /** A whole number between two others. */
@@ -127,7 +134,10 @@ export function size(minBytes: number, maxBytes: number, expected = SIZE_EXPECTE
     if (bytes < minBytes) return { expected: `expected at least ${minBytes} bytes` };
     return bytes > maxBytes ? { expected: `expected at most ${maxBytes} bytes` } : { value: bytes };
   };
-  return z.union([z.number(), z.string()], { error: expected }).transform(reader(readSize));
+  return z
+    .union([z.number(), z.string()], { error: expected })
+    .transform(reader(readSize))
+    .meta({ title: "size" });
 }
 
 function parseSize(value: number | string): number | undefined {
@@ -142,14 +152,14 @@ export const policyName = text('expected a name such as "orders"', (value) =>
   /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(value)
     ? { value }
     : { expected: "expected a name of at most 64 letters, digits, dots, hyphens and underscores" },
-);
+).meta({ title: "name" });
 
 /** The name of an environment variable. */
 export const variableName = text("expected the name of an environment variable", (value) =>
   /^[A-Za-z_][A-Za-z0-9_]*$/.test(value)
     ? { value }
     : { expected: "expected the name of an environment variable: letters, digits and underscores" },
-);
+).meta({ title: "name of a variable" });
 
 /** Any JSON value. */
 export const jsonValue: z.ZodType<JsonValue> = z.json();

@@ -7,7 +7,8 @@ import type { Policy } from "../policy/policy.ts";
 import type { Config } from "./config.ts";
 import type { KeyPath } from "./document.ts";
 import { keyNeedsOf } from "./key-needs.ts";
-import type { SidecarFile, TokenSection } from "./schema.ts";
+import type { SidecarFile } from "./schema.ts";
+import type { TokenSection } from "./token-section.ts";
 import { isWildcard } from "./wildcard.ts";
 
 /** Something doubtful, and the way to the value in the file that it is about. */

@@ -5,16 +5,22 @@ import { readDocument } from "../document.ts";
 import { problemsOf } from "../issues.ts";
 import { ConfigError } from "../problems.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "../section.ts";
-import { flag, nonEmptyString } from "../values.ts";
+import { filePath, flag, nonEmptyString } from "../values.ts";
 import { checkSource, commonShape, plainClaims, sourceOf, sourceShape } from "./common.ts";
 import { instant, sha256 } from "./values.ts";
 
 const apiKey = section({
-  subject: nonEmptyString.describe("The sub of whoever has the key."),
-  sha256: sha256.describe("The SHA-256 of the key, as countersign api-key create prints it."),
-  claims: plainClaims.default({}).describe("What else is known of whoever has the key."),
-  expires: instant.describe("From when on the key is refused.").optional(),
-  disabled: flag.default(false).describe("Refuses the key."),
+  subject: nonEmptyString.describe("Who has the key: the `sub`."),
+  sha256: sha256.describe("The SHA-256 of the key, as `countersign api-key create` prints it."),
+  claims: plainClaims
+    .default({})
+    .describe("What else is known: `$user(name)` in templates, and `require.claims`."),
+  expires: instant
+    .describe(
+      "From when on the key is refused: `2027-01-31` (0:00 UTC) or `2027-01-31T12:00:00Z`. Default: never.",
+    )
+    .optional(),
+  disabled: flag.default(false).describe("Refuses the key, and keeps its entry."),
 });
 
 const apiKeys = z
@@ -38,8 +44,10 @@ export const apiKeySection = section({
   type: z.literal("apiKey").describe("Callers who send a secret text."),
   ...sourceShape,
   keys: apiKeys.describe("The keys that are known.").optional(),
-  keysFile: nonEmptyString
-    .describe("A YAML file with further keys, in the same form under the key keys. Changes are noticed.")
+  keysFile: filePath
+    .describe(
+      "YAML or JSON with further keys: a map whose key `keys` is such a list. Changes are noticed; a file with a problem is told of, and the keys before stay.",
+    )
     .optional(),
   ...commonShape,
 }).superRefine((value, context) => {

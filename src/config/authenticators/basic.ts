@@ -4,13 +4,13 @@ import { normalized } from "../../policy/authenticators/basic-credentials.ts";
 import type { BasicOptions } from "../../policy/authenticators/options.ts";
 import { readPasswordHash } from "../../policy/authenticators/password-hash.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "../section.ts";
-import { flag, nonEmptyString, text } from "../values.ts";
+import { filePath, flag, nonEmptyString, text } from "../values.ts";
 import { commonShape, plainClaims } from "./common.ts";
 
 const passwordHash = text("expected a string that countersign password hash prints", (value) => {
   const reading = readPasswordHash(value);
   return "expected" in reading ? reading : { value };
-});
+}).meta({ title: "password hash" });
 
 const user = section({
   username: nonEmptyString
@@ -19,10 +19,14 @@ const user = section({
       "expected a name without a colon: it ends where the password begins",
     )
     .refine((value) => !/\p{Cc}/u.test(value), "expected a name without control characters")
-    .describe("The name, and the sub."),
-  passwordHash: passwordHash.describe("What countersign password hash prints, or a bcrypt hash."),
-  claims: plainClaims.default({}).describe("What else is known of the user."),
-  disabled: flag.default(false).describe("Refuses the user."),
+    .describe("The name, which is the `sub`; without a colon."),
+  passwordHash: passwordHash.describe(
+    "What `countersign password hash` prints, or a bcrypt hash (`$2b$`, `$2a$`, `$2y$`).",
+  ),
+  claims: plainClaims
+    .default({})
+    .describe("What else is known: `$user(name)` in templates, and `require.claims`."),
+  disabled: flag.default(false).describe("Refuses the user, and keeps the entry."),
 });
 
 const users = z.array(user, { error: expectedCollection("a list of users") }).superRefine((list, context) => {
@@ -39,8 +43,10 @@ const users = z.array(user, { error: expectedCollection("a list of users") }).su
 export const basicSection = section({
   type: z.literal("basic").describe("Callers who send a name and a password."),
   users: users.describe("The users that are known.").optional(),
-  htpasswd: nonEmptyString
-    .describe("A file of further users that htpasswd -B made (bcrypt). Changes are noticed.")
+  htpasswd: filePath
+    .describe(
+      "Further users, without claims, that `htpasswd -B` made (bcrypt). Changes are noticed; a file with a problem is told of, and the users before stay.",
+    )
     .optional(),
   ...commonShape,
 }).superRefine((value, context) => {

@@ -10,10 +10,12 @@ export const clientCertificateSection = section({
   type: z.literal("clientCertificate").describe("Callers who show a certificate."),
   subject: word(CERTIFICATE_NAMES)
     .default("commonName")
-    .describe("Which name of the certificate says who is calling; of several, the first."),
+    .describe(
+      "Which name of the certificate says who is calling: `commonName` of its subject, or the first subject alternative name of a kind.",
+    ),
   from: addressRanges
     .describe(
-      "Proxies in front whose Client-Cert field (RFC 9440) is believed, instead of the TLS connection's certificate.",
+      "Proxies in front whose `Client-Cert` header (RFC 9440) is believed, instead of the TLS connection's certificate.",
     )
     .optional(),
   ...commonShape,

@@ -8,16 +8,26 @@ import { addressRange, authenticationScheme, cookieName, fieldName } from "./val
 export const commonShape = {
   forwardCredential: flag
     .default(false)
-    .describe("Whether the backend sees the credential too, where it is not in the field of the token."),
+    .describe("Whether the backend sees the credential too, where it is not in the header of the token."),
 };
 
 /** Where a credential of one text stands. */
 export const sourceShape = {
-  header: fieldName.describe("The field that holds the credential.").optional(),
-  scheme: authenticationScheme
-    .describe("What stands before the credential in the field, such as Bearer.")
+  header: fieldName
+    .describe(
+      "The header that holds the credential. Default: `Authorization`, unless `query` or `cookie` is there.",
+    )
     .optional(),
-  query: nonEmptyString.describe("The parameter of the query that holds the credential.").optional(),
+  scheme: authenticationScheme
+    .describe(
+      "What stands before the credential in the header, in any case of its letters. Default: `Bearer` in `Authorization`, else nothing.",
+    )
+    .optional(),
+  query: nonEmptyString
+    .describe(
+      "The parameter of the query that holds the credential. Queries end up in logs of proxies and in histories: for callers that can do no other.",
+    )
+    .optional(),
   cookie: cookieName.describe("The cookie that holds the credential.").optional(),
 };
 
@@ -53,7 +63,9 @@ export function sourceOf({ header, scheme, query, cookie }: SourceSection): Cred
 }
 
 /** Claims that are written out in the file. */
-export const plainClaims = z.record(z.string(), jsonValue, { error: expectedCollection("a map of claims") });
+export const plainClaims = z
+  .record(z.string(), jsonValue, { error: expectedCollection("a map of claims") })
+  .meta({ title: "map of claims" });
 
 /** Ranges of addresses of proxies in front. */
 export const addressRanges = z

@@ -4,7 +4,7 @@ import type { JwtOptions } from "../../policy/authenticators/options.ts";
 import { headerName } from "../http-values.ts";
 import { algorithm } from "../issuer-section.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "../section.ts";
-import { nonEmptyString } from "../values.ts";
+import { filePath, nonEmptyString } from "../values.ts";
 import { checkSource, commonShape, sourceOf, sourceShape } from "./common.ts";
 import { fetchedUrl, skew } from "./values.ts";
 
@@ -13,33 +13,39 @@ const strings = (description: string) => z.array(nonEmptyString, { error: expect
 /** `type: jwt` */
 export const jwtSection = section({
   type: z.literal("jwt").describe("Callers who send a JWT of an identity provider."),
-  ...sourceShape,
-  issuer: nonEmptyString.describe("The iss of the tokens; its discovery document names the keys."),
+  issuer: nonEmptyString.describe(
+    "The `iss` of the tokens, compared to the letter: a slash at the end counts. Its discovery document names the keys, unless `jwksUri` or `jwks` does.",
+  ),
   audience: z
     .union([nonEmptyString, strings("a list of audiences").min(1, "expected at least one audience")], {
       error: "expected a string or a list of strings",
     })
-    .describe("The aud that a token must have; of a list, one."),
+    .describe("The `aud` that a token must have, or a list of which it must have one."),
   algorithms: z
     .array(algorithm, { error: expectedCollection("a list of algorithms") })
     .min(1, "expected at least one algorithm")
     .default(["RS256"])
     .describe("The algorithms that a token may be signed with."),
   jwksUri: fetchedUrl
-    .describe("Where the keys are. Default: where the discovery of the issuer says.")
+    .describe("Where the JWK Set is; the `issuer` need not be a URL then. Default: what discovery says.")
     .optional(),
-  jwks: nonEmptyString.describe("A file with the keys, a JWK Set. Changes are noticed.").optional(),
+  jwks: filePath.describe("The JWK Set, instead of a URL. Changes are noticed.").optional(),
   requiredClaims: strings("a list of claims")
     .default([])
-    .describe("Claims that a token must have, beside exp, iss and aud."),
+    .describe("Claims that a token must have, beside `exp`, `iss` and `aud`."),
   typ: nonEmptyString
-    .describe("The typ that a token must have, such as at+jwt. Default: JWT, at+jwt, or none.")
+    .describe(
+      "The `typ` in its header. `at+jwt` takes only access tokens of RFC 9068, and so no ID tokens. Default: `JWT`, `at+jwt` or none.",
+    )
     .optional(),
-  clockSkew: skew.default(60).describe("By how much the clocks may differ."),
-  subjectClaim: nonEmptyString.default("sub").describe("The claim that says who is calling."),
+  clockSkew: skew.prefault("60s").describe("By how much the clocks may differ, at most 10 minutes."),
+  subjectClaim: nonEmptyString
+    .default("sub")
+    .describe("The claim that says who is calling: a string, or a whole number."),
   originalTokenHeader: headerName
-    .describe("The field that the caller's own token goes to the backend in.")
+    .describe("The header in which the backend gets the caller's own token as well. Default: none.")
     .optional(),
+  ...sourceShape,
   ...commonShape,
 }).superRefine((value, context) => {
   checkSource(value, context);

@@ -14,14 +14,19 @@ const believedField = fieldName.refine(
 /** `type: trustedHeader` */
 export const trustedHeaderSection = section({
   type: z.literal("trustedHeader").describe("Callers whom a proxy in front names."),
-  header: believedField.describe("The field that says who is calling. From anybody else it is taken out."),
-  from: addressRanges.describe("The proxies that are believed."),
+  header: believedField.describe(
+    "The header that says who is calling: the `sub`. From anybody else it is taken out.",
+  ),
+  from: addressRanges.describe(
+    "The proxies that are believed, such as `10.0.0.7`, `10.0.0.0/8` or `2001:db8::/32`.",
+  ),
   claims: z
     .record(z.string(), believedField, {
       error: expectedCollection("a map of claims, each with the name of a field"),
     })
-    .default({})
-    .describe("Fields with further claims, by the claim that each becomes."),
+    .meta({ title: "map of header names" })
+    .prefault({})
+    .describe("Further headers, by the claim that each becomes. One that is absent or empty is left out."),
   ...commonShape,
 });
 

@@ -22,35 +22,35 @@ export const fieldName = text('expected a field name such as "X-Api-Key"', (valu
   if (NOT_FOR_A_CREDENTIAL.test(canonicalFieldName(name)))
     return { expected: "expected another field name: a request cannot do without this one" };
   return { value: name };
-});
+}).meta({ title: "header name" });
 
 /** A scheme of the Authorization field (RFC 9110 §11.1). */
 export const authenticationScheme = text('expected a scheme such as "Bearer"', (value) =>
   FIELD_NAME.test(value)
     ? { value }
     : { expected: 'expected a scheme such as "Bearer": one word, without a space' },
-);
+).meta({ title: "word" });
 
 /** The name of a cookie (RFC 6265 §4.1.1). */
 export const cookieName = text('expected the name of a cookie, such as "session"', (value) =>
   FIELD_NAME.test(value)
     ? { value }
     : { expected: 'expected the name of a cookie, such as "session": letters, digits and hyphens' },
-);
+).meta({ title: "cookie name" });
 
 const RANGE_EXPECTED = 'expected a range of addresses such as "10.0.0.0/8", or one address';
 
 /** A range of IP addresses in CIDR notation. */
 export const addressRange = text(RANGE_EXPECTED, (value) =>
   parseRange(value) ? { value } : { expected: RANGE_EXPECTED },
-);
+).meta({ title: "address range" });
 
 const PROXY_EXPECTED = `${RANGE_EXPECTED}, or unix`;
 
 /** Whose word about a client counts: a range of addresses, or `unix` for the peers of a Unix socket. */
 export const trustedProxy = text(PROXY_EXPECTED, (value) =>
   value === UNIX_PEER || parseRange(value) ? { value } : { expected: PROXY_EXPECTED },
-);
+).meta({ title: "address range" });
 
 const INSTANT_EXPECTED = 'expected a time such as "2027-01-31" or "2027-01-31T12:00:00Z"';
 
@@ -63,14 +63,14 @@ export const instant = text(INSTANT_EXPECTED, (value) => {
   // Date.parse takes the 31st of a month that has 30 days for the first of the next.
   const isReal = new Date(day).toISOString().startsWith(value.slice(0, 10));
   return isReal ? { value: time } : { expected: INSTANT_EXPECTED };
-});
+}).meta({ title: "date or time" });
 
 /** SHA-256 in hexadecimal digits. */
 export const sha256 = text("expected a SHA-256 of 64 hexadecimal digits", (value) =>
   /^[0-9a-fA-F]{64}$/.test(value)
     ? { value: value.toLowerCase() }
     : { expected: "expected a SHA-256 of 64 hexadecimal digits; countersign api-key create prints one" },
-);
+).meta({ title: "64 hexadecimal digits" });
 
 /** An http or https URL that is fetched. */
 export const fetchedUrl = text('expected a URL such as "https://login.example.com/keys"', (value) => {
@@ -79,7 +79,7 @@ export const fetchedUrl = text('expected a URL such as "https://login.example.co
   if (url.username || url.password || url.hash)
     return { expected: "expected a URL without user name and fragment" };
   return { value };
-});
+}).meta({ title: "URL" });
 
 /** By how much two clocks may differ, as whole seconds: none, or up to ten minutes. */
 export const skew = z.union([z.literal(0), durationUpTo(600)], {
