@@ -1,54 +1,121 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { sidecarJsonSchema } from "../../src/config/json-schema.ts";
+import { parse, stringify } from "yaml";
+import {
+  descriptionOf,
+  LINKS,
+  referenceLists,
+  SAME_KEYS,
+  withReference,
+} from "../../scripts/configuration-reference.ts";
+import type { JsonSchema } from "../../src/config/json-schema.ts";
+import { parseConfig } from "../../src/index.ts";
 
-interface Schema {
-  readonly $ref?: string;
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly anyOf?: readonly Schema[];
+type Values = Record<string, unknown>;
+
+const ENTRIES = [...referenceLists().values()].flat();
+
+/** Each map of the file, with the keys that it must have. */
+const FILE = stringify({
+  listen: { address: "unix:c.sock", tls: { cert: "a.crt", key: "a.key" } },
+  upstream: { url: "https://backend.example", tls: {}, timeouts: {}, healthCheck: { path: "/healthz" } },
+  limits: {},
+  timeouts: {},
+  issuer: { url: "https://api.example/__issuer", keys: {} },
+  identity: { account: "a" },
+  log: {},
+  authenticators: {
+    apiKey: { type: "apiKey", keys: [{ subject: "a", sha256: "0".repeat(64) }] },
+    jwt: { type: "jwt", issuer: "https://login.example", audience: "a" },
+    basic: {
+      type: "basic",
+      users: [
+        { username: "a", passwordHash: "$2b$04$eImiTXuWVxfM37uY4JANjOeXqjV3uWqPzV2h1yY0vQ7Zg1Y4Vn9a2" },
+      ],
+    },
+    clientCertificate: { type: "clientCertificate", from: ["10.0.0.1"] },
+    trustedHeader: { type: "trustedHeader", header: "X-User", from: ["10.0.0.1"] },
+  },
+  authenticate: ["anonymous"],
+  token: {},
+  policies: [{ name: "a", match: {}, module: { file: "a.mjs" } }],
+});
+
+/** The file with another value at this place, or without one; of a list its first entry is meant. */
+function fileWith(path: string, value?: unknown): string {
+  const file = parse(FILE) as Values;
+  const keys = path.split(".");
+  const last = keys.pop() ?? "";
+  const map = keys.reduce<Values>((values, key) => {
+    const inner = values[key];
+    return (Array.isArray(inner) ? inner[0] : inner) as Values;
+  }, file);
+  if (value === undefined) delete map[last];
+  else map[last] = value;
+  return stringify(file);
 }
 
-const root = sidecarJsonSchema() as Schema & { readonly $defs?: Readonly<Record<string, Schema>> };
-const reference = readFileSync(new URL("../../docs/configuration.md", import.meta.url), "utf8");
-/** The first cell of each row: keys, in backticks. */
-const rows = [...reference.matchAll(/^\| (`[^|]+`) +\|/gm)].map(([, cell]) => cell ?? "");
-
-/** The maps that a value may be, without the names of their definitions. */
-function mapsOf(schema: Schema): readonly Schema[] {
-  const { $ref, anyOf = [] } = schema;
-  if ($ref) return mapsOf(root.$defs?.[$ref.replace("#/$defs/", "")] ?? {});
-  return schema.properties ? [schema] : anyOf.flatMap(mapsOf);
+/** What a text is taken for, without functions. */
+function configurationOf(text: string): unknown {
+  return JSON.parse(JSON.stringify(parseConfig(text, { file: "sidecar.yaml", env: {} }).config));
 }
 
-function keysBelow(schema: Schema, path: string): readonly string[] {
-  return mapsOf(schema).flatMap(({ properties = {} }) =>
-    Object.entries(properties).flatMap(([key, value]) => {
-      const below = keysBelow(value, `${path}.${key}`);
-      return below.length > 0 ? below : [`${path}.${key}`];
-    }),
-  );
-}
+test("docs/configuration.md lists the keys that the schema has; `npm run reference` writes them anew", () => {
+  const page = readFileSync(new URL("../../docs/configuration.md", import.meta.url), "utf8");
+  expect(page).toBe(withReference(page));
+});
 
-/** Whether a row is about a key: `a.b.c`, or `a.b.x`, `c`. */
-function isNamed(path: string): boolean {
-  const [, map, key] = /^(.*\.)([^.]+)$/.exec(path) ?? [];
-  return rows.some(
-    (row) => row.includes(`\`${path}\``) || (row.startsWith(`\`${map}`) && row.includes(`\`${key}\``)),
-  );
-}
+test("each link of the reference belongs to a key", () => {
+  const paths = ENTRIES.map(({ path }) => path);
+  expect(Object.keys(LINKS).filter((path) => !paths.includes(path))).toEqual([]);
+});
 
-test.each(["upstream", "limits", "timeouts"])("docs/configuration.md names every key of %s", (name) => {
-  const keys = keysBelow(root.properties?.[name] ?? {}, name);
+const WRITTEN = ENTRIES.flatMap(({ path, schema }) => {
+  const [, value] = /^`([^`]*)`$/.exec(descriptionOf(schema).standard) ?? [];
+  return value === undefined ? [] : [[path, value] as const];
+});
+
+test.each(WRITTEN)("%s: %s, written into the file, changes nothing, as it is the default", (path, value) => {
+  expect(configurationOf(fileWith(path, parse(value)))).toEqual(configurationOf(fileWith(path)));
+});
+
+test("most keys have a default that can be compared", () => {
+  expect(WRITTEN.length).toBeGreaterThan(60);
+});
+
+/** What a default that is said in words is, in {@link FILE}. */
+const SAID = [
+  ["listen.http2", true],
+  ["issuer.keys.overlap", "28h"],
+  ["identity.subject", "a"],
+  ["authenticators.apiKey.header", "Authorization"],
+  ["authenticators.apiKey.scheme", "Bearer"],
+  ["authenticators.jwt.header", "Authorization"],
+  ["token.algorithm", "EdDSA"],
+  ["policies.match", {}],
+  ["policies.authenticate", ["anonymous"]],
+  ["policies.token", {}],
+  ["policies.upstream", { url: "https://backend.example", tls: {}, healthCheck: { path: "/healthz" } }],
+] as const;
+
+test.each(SAID)("the default of %s that the reference describes is what is used", (path, value) => {
+  const entry = ENTRIES.find((one) => one.path === path);
+  expect(descriptionOf(entry?.schema ?? {}).standard).not.toBe("");
+  expect(configurationOf(fileWith(path, value))).toEqual(configurationOf(fileWith(path)));
+});
+
+test.each(Object.entries(SAME_KEYS))("each key of %s is listed where those of %s are", (path, other) => {
+  const entry = ENTRIES.find((one) => one.path === path);
+  const listed = ENTRIES.map((one) => one.path);
+  const keys = [...keysIn(entry?.schema)];
 
   expect(keys.length).toBeGreaterThan(2);
-  expect(keys.filter((path) => !isNamed(path))).toEqual([]);
+  expect(keys.filter((key) => !listed.includes(`${other}.${key}`))).toEqual([]);
 });
 
-test("docs/configuration.md names every key of the file", () => {
-  const keys = Object.keys(root.properties ?? {});
-
-  expect(keys).toContain("upstream");
-  expect(
-    keys.filter((key) => !rows.some((row) => row.startsWith(`\`${key}\``) || row.startsWith(`\`${key}.`))),
-  ).toEqual([]);
-});
+function keysIn({ properties = {}, anyOf = [], items }: JsonSchema = {}): Set<string> {
+  return new Set([
+    ...Object.keys(properties),
+    ...[...anyOf, ...(items ? [items] : [])].flatMap((schema) => [...keysIn(schema)]),
+  ]);
+}
