@@ -111,15 +111,16 @@ issuer:
 # What every token says.
 token:
   expiresIn: 5m
-  # Which backend it is for. Without it, the URL of the request.
-  # audience: https://orders.internal
+  # Which backend it is for: any name, and the backend expects the same. Without it, the URL of each request.
+  audience: https://orders.internal
   # additionalClaims: { role: reader }
 
 # In order; the first that matches decides. A request that none matches is answered 404.
 policies:
-  # Probes need no token.
+  # Probes need no API key and no token.
   - name: health
     match: { path: /healthz, methods: [GET] }
+    authenticate: [anonymous]
     token: none
   - name: everything-else
     match: { path: "/*rest" }

@@ -29,7 +29,7 @@ test("what it writes works at once, and is as valid as it can be", async () => {
   await using sidecar = await startCommand(["serve", ...ports], { cwd: folder.path });
   expect(await (await fetch(`${sidecar.url}/orders/42`)).text()).toBe("ok");
   const token = backend.requests[1]?.headers.authorization?.replace("Bearer ", "") ?? "";
-  expect(decodeJwt(token)).toMatchObject({ iss: `${sidecar.url}/__issuer`, aud: `${sidecar.url}/orders/42` });
+  expect(decodeJwt(token)).toMatchObject({ iss: `${sidecar.url}/__issuer`, aud: "https://orders.internal" });
 });
 
 test("it says what comes next, and its commands work", async () => {
@@ -111,7 +111,11 @@ test("what is commented out is right, too: an API key can be added as it says", 
     .replace(/ {6}- subject: acme\n.*$/m, entry.trimEnd().replaceAll(/^/gm, "      "));
   const { config, warnings } = parseConfig(text, { file: "sidecar.yaml" });
   expect(warnings).toEqual([]);
-  expect(config.policies[1]).toMatchObject({ authenticate: ["partners"], allowsAnonymous: false });
+  // Probes stay open.
+  expect(config.policies).toMatchObject([
+    { name: "health", authenticate: [], allowsAnonymous: true },
+    { name: "everything-else", authenticate: ["partners"], allowsAnonymous: false },
+  ]);
 });
 
 describe("the schema that an editor is pointed to", () => {
