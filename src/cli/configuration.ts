@@ -105,8 +105,8 @@ export async function readConfiguration(
       logFormat,
     });
   if (upstreamIsEnough)
-    throw nothingHere("name the backend with --upstream URL, or a configuration with -c FILE");
-  throw nothingHere("name the configuration with -c FILE");
+    throw nothingHere(`name the backend with --upstream URL, or a configuration with -c FILE; ${INIT}`);
+  throw nothingHere(`name the configuration with -c FILE; ${INIT}`);
 }
 
 /**
@@ -116,9 +116,11 @@ export async function readConfiguration(
  */
 export function configurationFileOf(flags: ConfigurationFlags): string {
   const file = findConfigurationFile(flags);
-  if (file === undefined) throw nothingHere("name the configuration with -c FILE");
+  if (file === undefined) throw nothingHere(`name the configuration with -c FILE; ${INIT}`);
   return file;
 }
+
+const INIT = "countersign init writes a first one";
 
 function nothingHere(remedy: string): UsageError {
   return new UsageError(`there is no ./${DEFAULT_FILE} here: ${remedy}`);

@@ -43,7 +43,7 @@ export function addMintCommand(program: Command): Command {
     .command("mint")
     .summary("sign one token and print it")
     .description(
-      "Signs one token with the configured key and prints it. It says what the token settings at the top of the configuration say, or with --policy what this policy would send; the other options change that.",
+      "Signs one token with the configured key and prints it. It says what the token settings at the top of the configuration say, and lives for issuer.expiresIn; with --policy it is what this policy would send. The other options change that.",
     )
     .addOption(configOption())
     .option("--policy <name>", "start from the token settings of this policy")

@@ -306,7 +306,7 @@ describe("wrong usage exits with 2 and says why", () => {
     expect(await runHere(["mint"], { cwd: empty.path })).toEqual({
       code: 2,
       stdout: "",
-      stderr: `countersign: there is no ./sidecar.yaml here: name the configuration with -c FILE\n${HINT}`,
+      stderr: `countersign: there is no ./sidecar.yaml here: name the configuration with -c FILE; countersign init writes a first one\n${HINT}`,
     });
   });
 });

@@ -162,11 +162,11 @@ describe("wrong usage exits with 2", () => {
   test.each([
     [
       [],
-      "there is no ./sidecar.yaml here: name the backend with --upstream URL, or a configuration with -c FILE",
+      "there is no ./sidecar.yaml here: name the backend with --upstream URL, or a configuration with -c FILE; countersign init writes a first one",
     ],
     [
       ["--listen", "127.0.0.1:0"],
-      "there is no ./sidecar.yaml here: name the backend with --upstream URL, or a configuration with -c FILE",
+      "there is no ./sidecar.yaml here: name the backend with --upstream URL, or a configuration with -c FILE; countersign init writes a first one",
     ],
     [["--upstream", "nonsense"], '--upstream: expected a URL such as "http://127.0.0.1:9000"'],
     [["--upstream", ""], '--upstream: expected a URL such as "http://127.0.0.1:9000"'],

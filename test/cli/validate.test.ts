@@ -101,7 +101,7 @@ describe("which file", () => {
       code: 2,
       stdout: "",
       stderr:
-        "countersign: there is no ./sidecar.yaml here: name the configuration with -c FILE\n(--help shows how it is used)\n",
+        "countersign: there is no ./sidecar.yaml here: name the configuration with -c FILE; countersign init writes a first one\n(--help shows how it is used)\n",
     });
   });
 });

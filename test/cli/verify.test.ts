@@ -228,7 +228,7 @@ describe("the keys are", () => {
     expect(await runHere(["verify", token], { cwd: empty.path })).toEqual({
       code: 2,
       stdout: "",
-      stderr: `countersign: there is no ./sidecar.yaml here: name the configuration with -c FILE\n${HINT}`,
+      stderr: `countersign: there is no ./sidecar.yaml here: name the configuration with -c FILE; countersign init writes a first one\n${HINT}`,
     });
   });
 

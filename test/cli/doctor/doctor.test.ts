@@ -239,7 +239,10 @@ test("no key, passphrase, token or variable is in what it prints", async () => {
 test.each([
   [["--url", "nonsense"], "--url: expected the URL of an issuer such as"],
   [["--url", "http://me:hunter2@a/__issuer"], "--url: expected the URL of an issuer such as"],
-  [[], "there is no ./sidecar.yaml here: name the configuration with -c FILE"],
+  [
+    [],
+    "there is no ./sidecar.yaml here: name the configuration with -c FILE; countersign init writes a first one",
+  ],
 ])("%j is wrong usage", async (arguments_, message) => {
   using folder = temporaryFolder();
   const { code, stdout, stderr } = await runHere(["doctor", ...arguments_], { cwd: folder.path });
