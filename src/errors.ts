@@ -89,3 +89,8 @@ export function reasonOf(error: unknown): string {
     return "what was thrown cannot be described";
   }
 }
+
+/** The same for text that names the code already, or needs none: an error of ours is its message alone. */
+export function messageOf(error: unknown): string {
+  return error instanceof CountersignError ? error.message : reasonOf(error);
+}

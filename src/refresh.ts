@@ -1,5 +1,5 @@
 import { watch as watchPath } from "node:fs";
-import { CountersignError, reasonOf } from "./errors.ts";
+import { messageOf } from "./errors.ts";
 
 /** What is told of a source that is read again and again. */
 export type SourceHealth =
@@ -126,7 +126,7 @@ export function reportingProblems(
     try {
       await work();
     } catch (error) {
-      message = error instanceof CountersignError ? error.message : reasonOf(error);
+      message = messageOf(error);
     }
     // Said once, and not at every tick.
     if (message === problem) return;

@@ -12,7 +12,7 @@ import type { Config } from "./config/config.ts";
 import { keyNeedsOf } from "./config/key-needs.ts";
 import { issuerUrlOf, listenerUrlOf, reachableAuthority } from "./config/listener-urls.ts";
 import { adoptionOf } from "./config/restart.ts";
-import { CountersignError, reasonOf, shielded } from "./errors.ts";
+import { CountersignError, messageOf, shielded } from "./errors.ts";
 import { ConnectionLimit } from "./gateway/listen/connection-limit.ts";
 import { ListenError } from "./gateway/listen/listen-error.ts";
 import type { ListenAddress, ListenOptions } from "./gateway/listen/listen-options.ts";
@@ -141,7 +141,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
       metrics?.reloads.succeeded();
       return adoption;
     } catch (error) {
-      status = { ...status, triedAt: now(), problem: reasonOf(error) };
+      status = { ...status, triedAt: now(), problem: messageOf(error) };
       metrics?.reloads.failed();
       throw error;
     }

@@ -2,7 +2,7 @@ import { readFile, realpath } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ParsedConfig } from "../config/parse.ts";
-import { CountersignError, reasonOf } from "../errors.ts";
+import { CountersignError, messageOf } from "../errors.ts";
 import type { Log } from "../observability/log.ts";
 import { JobQueue, refreshOften, type Watch, watchFolders } from "../refresh.ts";
 import { logWarnings } from "./log-events.ts";
@@ -54,7 +54,7 @@ export async function reloadOnChange({ file, text, read, apply, log }: ReloadOpt
     } catch (error) {
       const code = error instanceof CountersignError ? error.code : undefined;
       const message = `${name} cannot be used, and what it said before goes on`;
-      log.error(code === undefined ? message : `${code} ${message}`, { code, problem: reasonOf(error) });
+      log.error(code === undefined ? message : `${code} ${message}`, { code, problem: messageOf(error) });
     }
   }
 

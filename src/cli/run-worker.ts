@@ -2,7 +2,7 @@ import cluster from "node:cluster";
 import type { Config } from "../config/config.ts";
 import { type ConfigurationSource, parseConfig } from "../config/parse.ts";
 import { adoptionOf } from "../config/restart.ts";
-import { reasonOf } from "../errors.ts";
+import { messageOf } from "../errors.ts";
 import { adoptPassedSockets } from "../gateway/listen/inherited-socket.ts";
 import { createLog, type Log } from "../observability/log.ts";
 import { reportFailure } from "./failure.ts";
@@ -88,7 +88,7 @@ async function reload(started: StartedSidecar, order: ReloadOrder): Promise<Work
     });
     return { needsRestart };
   } catch (error) {
-    return { problem: reasonOf(error) };
+    return { problem: messageOf(error) };
   }
 }
 

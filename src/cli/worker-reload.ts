@@ -1,5 +1,5 @@
 import type { ParsedConfig } from "../config/parse.ts";
-import { reasonOf } from "../errors.ts";
+import { messageOf } from "../errors.ts";
 import type { Log } from "../observability/log.ts";
 import type { ForkedWorker } from "./forked-worker.ts";
 
@@ -21,7 +21,7 @@ export async function reloadWorkers(
   const rest = () => [...workers].filter((worker) => !asked.has(worker));
 
   const giveUp = async (reason: unknown): Promise<never> => {
-    const problem = reasonOf(reason);
+    const problem = messageOf(reason);
     await Promise.all(rest().map((worker) => worker.reload({ problem })));
     throw reason;
   };

@@ -108,14 +108,19 @@ test("a sidecar.yaml with a problem leaves the one before in use, and its place 
   writeFileSync(file, yamlFor(one.url, "tokken: {}\n"));
   await printed(
     sidecar,
-    /ERR_CONFIG sidecar\.yaml cannot be used, and what it said before goes on:\n {2}sidecar\.yaml:5:1 tokken: unknown key/,
+    /ERR_CONFIG sidecar\.yaml cannot be used, and what it said before goes on:\n {2}sidecar\.yaml:5:1 tokken: unknown key `tokken`; did you mean `token`\?\n/,
   );
   expect(await ask(sidecar.url)).toBe("one");
   const adminUrl = /operators +(\S+)/.exec(sidecar.output().stderr)?.[1];
   const ready = await fetch(`${adminUrl}/readyz`);
   expect(ready.status).toBe(200);
   expect(await ready.json()).toMatchObject({
-    checks: { configuration: { ready: true, reason: expect.stringMatching(/^sidecar\.yaml:5:1 tokken/) } },
+    checks: {
+      configuration: {
+        ready: true,
+        reason: expect.stringMatching(/^sidecar\.yaml:5:1 tokken: .*`token`\?$/),
+      },
+    },
   });
 });
 
