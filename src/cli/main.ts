@@ -26,6 +26,7 @@ Examples:
   $ countersign init                                     write a first ./sidecar.yaml
   $ countersign serve                                    the same, shaped by ./sidecar.yaml
   $ countersign validate                                 what is wrong with ./sidecar.yaml
+  $ countersign explain GET /orders/42                   what would become of this request
   $ countersign doctor                                   what is wrong with the sidecar that runs
   $ countersign demo                                     see it work, with a backend that verifies`;
 
