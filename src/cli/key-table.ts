@@ -83,10 +83,11 @@ function nextOf(
   return dueAt === undefined ? "rotated by hand" : `its successor is made ${inPeriod(dueAt)}`;
 }
 
-/** Keys that are kept elsewhere, in their order. */
-export function describeExternalKeys(keys: readonly SigningKey[]): KeyRow[] {
+/** Keys that are kept elsewhere, in their order: the first of each algorithm that is needed signs. */
+export function describeExternalKeys(keys: readonly SigningKey[], needs: readonly KeyNeed[]): KeyRow[] {
   return keys.map((key, index) => {
-    const signs = keys.findIndex(({ algorithm }) => algorithm === key.algorithm) === index;
+    const isFirst = keys.findIndex(({ algorithm }) => algorithm === key.algorithm) === index;
+    const signs = isFirst && needs.some(({ algorithm }) => algorithm === key.algorithm);
     return {
       kid: key.kid,
       algorithm: key.algorithm,

@@ -81,7 +81,7 @@ async function rowsOf(config: Config): Promise<KeyRow[]> {
   const source = config.issuer.keys;
   const needs = keyNeedsOf(config);
   if (source.kind === "files" || source.kind === "env")
-    return describeExternalKeys((await readExternalKeys({ source, needs, env: process.env })).keys);
+    return describeExternalKeys((await readExternalKeys({ source, needs, env: process.env })).keys, needs);
   const { ring } = await directoryOf(source).store.load();
   return describeRing(ring, needs, directoryOf(source).rotation, Date.now());
 }

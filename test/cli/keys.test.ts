@@ -200,6 +200,16 @@ describe("list", () => {
     expect(await place.done("list")).toMatch(/^kid +algorithm +purpose +state +age +next\n/);
   });
 
+  test("shows that a key of a file does not sign where the configuration needs none of its algorithm", async () => {
+    using place = placeWith("issuer: {keys: {files: [a.pem, b.pem]}}\n");
+    place.write("a.pem", pem(ed25519()));
+    place.write("b.pem", pem(ec()));
+    expect((await place.list()).map(({ algorithm, state }) => [algorithm, state])).toEqual([
+      ["EdDSA", "active"],
+      ["ES256", "published"],
+    ]);
+  });
+
   test("shows the key of a variable, also an encrypted one", async () => {
     using place = placeWith("issuer: {keys: {env: KEY, passphrase: $env(PASSPHRASE)}}\n");
     const key = ed25519();
