@@ -1,21 +1,6 @@
 import { Command } from "commander";
 import { VERSION } from "../version.ts";
-import { addApiKeyCommand } from "./api-key.ts";
-import { addDemoCommand } from "./demo.ts";
-import { addDoctorCommand } from "./doctor.ts";
-import { addExplainCommand } from "./explain.ts";
 import { printFailure } from "./failure.ts";
-import { addHealthCommand } from "./health.ts";
-import { addInitCommand } from "./init.ts";
-import { addKeysCommand } from "./keys.ts";
-import { addMintCommand } from "./mint.ts";
-import { addPasswordCommand } from "./password.ts";
-import { addReloadCommand } from "./reload.ts";
-import { addSchemaCommand } from "./schema.ts";
-import { addServeCommand } from "./serve.ts";
-import { addTestCommand } from "./test.ts";
-import { addValidateCommand } from "./validate.ts";
-import { addVerifyCommand } from "./verify.ts";
 
 const DESCRIPTION =
   "A reverse proxy that stands in front of a backend which cannot authenticate its callers. It signs a short-lived JWT for every request, puts it in a header, and forwards the request; the backend verifies the token with the public keys that the same process serves.";
@@ -42,13 +27,37 @@ export async function main(argv: readonly string[]): Promise<void> {
     throw error;
   });
   try {
-    await createProgram().parseAsync(argv);
+    const program = await createProgram(argv[2]);
+    await program.parseAsync(argv);
   } catch (error) {
     process.exitCode = printFailure(error);
   }
 }
 
-function createProgram(): Command {
+/** What adds each command, in the order of the help. A module is loaded where its command is needed: most need few others. */
+const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => Command>>> = {
+  init: async () => (await import("./init.ts")).addInitCommand,
+  serve: async () => (await import("./serve.ts")).addServeCommand,
+  validate: async () => (await import("./validate.ts")).addValidateCommand,
+  explain: async () => (await import("./explain.ts")).addExplainCommand,
+  test: async () => (await import("./test.ts")).addTestCommand,
+  mint: async () => (await import("./mint.ts")).addMintCommand,
+  verify: async () => (await import("./verify.ts")).addVerifyCommand,
+  keys: async () => (await import("./keys.ts")).addKeysCommand,
+  "api-key": async () => (await import("./api-key.ts")).addApiKeyCommand,
+  password: async () => (await import("./password.ts")).addPasswordCommand,
+  doctor: async () => (await import("./doctor.ts")).addDoctorCommand,
+  health: async () => (await import("./health.ts")).addHealthCommand,
+  reload: async () => (await import("./reload.ts")).addReloadCommand,
+  demo: async () => (await import("./demo.ts")).addDemoCommand,
+  schema: async () => (await import("./schema.ts")).addSchemaCommand,
+};
+
+/**
+ * Creates the program with the one command that is named, or with all of them: its help lists them, and a wrong name is told
+ * of the nearest.
+ */
+async function createProgram(name = ""): Promise<Command> {
   const program = new Command("countersign")
     .description(DESCRIPTION)
     .version(VERSION, "-V, --version", "print the version")
@@ -60,23 +69,8 @@ function createProgram(): Command {
     .showHelpAfterError("(--help shows how it is used)")
     .configureOutput(OUTPUT)
     .exitOverride();
-  const commands = [
-    addInitCommand,
-    addServeCommand,
-    addValidateCommand,
-    addExplainCommand,
-    addTestCommand,
-    addMintCommand,
-    addVerifyCommand,
-    addKeysCommand,
-    addApiKeyCommand,
-    addPasswordCommand,
-    addDoctorCommand,
-    addHealthCommand,
-    addReloadCommand,
-    addDemoCommand,
-    addSchemaCommand,
-  ];
+  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  const commands = await Promise.all(load ? [load()] : Object.values(COMMANDS).map((each) => each()));
   for (const add of commands) inheritManners(add(program));
   return program;
 }
