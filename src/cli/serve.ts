@@ -17,7 +17,6 @@ import {
 import { reportFailure } from "./failure.ts";
 import { logProcessWarnings, logWarnings } from "./log-events.ts";
 import { type ReloadOptions, reloadOnChange } from "./reloading.ts";
-import { describeRunning, startSidecar } from "./running.ts";
 import { closeOnSignal, describeStop, notReadySecondsOf } from "./stop-signals.ts";
 import { runWorkers } from "./workers.ts";
 
@@ -56,6 +55,8 @@ async function serve(
 ): Promise<void> {
   const workers = parsed.config.workers === "auto" ? availableParallelism() : parsed.config.workers;
   if (workers > 1) return runWorkers(parsed, workers, origin, log);
+  // Not needed, and so not loaded, where other processes answer the requests.
+  const { describeRunning, startSidecar } = await import("./running.ts");
   const { sidecar, running, config, reload } = await startSidecar(parsed.config, log);
   logProcessWarnings(log);
   // Whoever reads that it runs may send a signal at once.
