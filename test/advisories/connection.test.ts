@@ -37,7 +37,7 @@ async function closed(socket: Socket): Promise<void> {
 
 const HOST = "Host: a\r\n";
 
-describe("bytes after a request to upgrade are never taken for another request", () => {
+describe.concurrent("bytes after a request to upgrade are never taken for another request", () => {
   const upgrade = `GET /upgrade HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
   const post = `POST /post HTTP/1.1\r\n${HOST}Content-Length: 38\r\n\r\n`;
   const smuggled = `GET /smuggled HTTP/1.1\r\n${HOST}\r\n`;
@@ -60,7 +60,7 @@ describe("bytes after a request to upgrade are never taken for another request",
   });
 });
 
-describe("a connection that was answered with an error is closed, whatever its client does", () => {
+describe.concurrent("a connection that was answered with an error is closed, whatever its client does", () => {
   test.each([
     ["a broken request", "hello\r\n\r\n"],
     ["CONNECT", `CONNECT a:1 HTTP/1.1\r\n${HOST}\r\n`],
@@ -78,7 +78,7 @@ describe("a connection that was answered with an error is closed, whatever its c
   });
 });
 
-test.each([
+test.concurrent.each([
   ["garbage", "garbage\r\n\r\n"],
   ["CONNECT", `CONNECT a:1 HTTP/1.1\r\n${HOST}\r\n`],
 ])("%s behind a request does not get that request's answer, nor keep it back", async (_, broken) => {
@@ -99,7 +99,7 @@ test.each([
   expect(received()).toContain("paid");
 });
 
-test.each([
+test.concurrent.each([
   "Proxy-Connection: keep-alive",
   "Connection: close, keep-alive",
   "Connection: close\r\nProxy-Connection: keep-alive",

@@ -342,7 +342,7 @@ describe("floods", () => {
 /** SETTINGS_HEADER_TABLE_SIZE and SETTINGS_INITIAL_WINDOW_SIZE, both 0 (RFC 9113 §6.5.2). */
 const NO_WINDOW = frame(FRAME.settings, 0, 0, Buffer.from([0, 1, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0]));
 
-describe("slow clients", () => {
+describe.concurrent("slow clients", () => {
   test("one that opens a connection and asks for nothing is let go after timeouts.headers", async () => {
     await using sidecar = await startSidecar("http://127.0.0.1:9", {
       yaml: `${LISTEN_HTTP2}timeouts: {headers: 1s}\n`,

@@ -97,7 +97,7 @@ test.each([
   expect(await response.json()).toMatchObject({ code: "ERR_UPSTREAM_BROKEN" });
 });
 
-test("a backend that sends no fields in time is answered for with 504", async () => {
+test.concurrent("a backend that sends no fields in time is answered for with 504", async () => {
   await using backend = await startRawBackend(() => {});
   await using sidecar = await startSidecar(backend.url, upstreamYaml(backend.url, "{headers: 1s}"));
 
@@ -113,7 +113,7 @@ test("a backend that sends no fields in time is answered for with 504", async ()
   ]);
 });
 
-test("a backend that accepts no connection in time is answered for with 504", async () => {
+test.concurrent("a backend that accepts no connection in time is answered for with 504", async () => {
   await using backend = await startStoppedBackend();
   await using sidecar = await startSidecar("", upstreamYaml(backend.url, "{connect: 1s}"));
 
@@ -123,7 +123,7 @@ test("a backend that accepts no connection in time is answered for with 504", as
   expect(await response.json()).toMatchObject({ code: "ERR_UPSTREAM_TIMEOUT" });
 });
 
-describe("where the backend speaks another version of HTTP the log says which setting to change", () => {
+describe.concurrent("where the backend speaks another version of HTTP the log says which setting to change", () => {
   test("HTTP/2 alone", async () => {
     const settingsFrame = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
     await using backend = await startRawBackend((socket) => socket.end(settingsFrame));
@@ -152,7 +152,7 @@ describe("where the backend speaks another version of HTTP the log says which se
   });
 });
 
-describe("a response that is cut in the middle is never a clean end", () => {
+describe.concurrent("a response that is cut in the middle is never a clean end", () => {
   test.each([
     ["with a length", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nfifty"],
     ["in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfifty\r\n"],
@@ -179,7 +179,7 @@ describe("a response that is cut in the middle is never a clean end", () => {
   });
 });
 
-test("an event stream may be silent for longer than timeouts.body", async () => {
+test.concurrent("an event stream may be silent for longer than timeouts.body", async () => {
   await using backend = await startBackend((_request, response) => {
     response.writeHead(200, { "content-type": "text/event-stream" });
     response.write("data: 1\n\n");
@@ -210,7 +210,9 @@ test("an answer in the middle of an upload is delivered, and the connection clos
   expect(response.headers.connection).toBe("close");
 });
 
-describe("a client that goes away ends the backend's request within a second", { timeout: 1500 }, () => {
+describe("a client that goes away ends the backend's request within a second", {
+  timeout: 1500,
+}, () => {
   test("while the backend has not answered", async () => {
     const { promise: ended, resolve } = Promise.withResolvers<void>();
     await using backend = await startBackend((request) => void request.on("close", () => resolve()));

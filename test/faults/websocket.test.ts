@@ -92,7 +92,7 @@ async function expectFailure(sidecar: TestSidecar, status: number, code: string)
   expect(sidecar.failures).toMatchObject([{ code, requestId: "trace-1" }]);
 }
 
-describe("a handshake that the backend does not answer is answered for:", () => {
+describe.concurrent("a handshake that the backend does not answer is answered for:", () => {
   test("502, where it refuses connections", async () => {
     const backend = await startBackend();
     await backend[Symbol.asyncDispose]();
@@ -135,7 +135,7 @@ describe("a handshake that the backend does not answer is answered for:", () => 
   });
 });
 
-describe("an answer that opens no WebSocket,", () => {
+describe.concurrent("an answer that opens no WebSocket,", () => {
   test.each([
     [
       "cut in the middle",
@@ -287,7 +287,7 @@ describe("a client that goes away takes its request along within a second:", () 
   });
 });
 
-describe("an open WebSocket", () => {
+describe.concurrent("an open WebSocket", () => {
   test("may be silent for longer than any timeout", async () => {
     await using backend = await startWebSocketBackend();
     await using sidecar = await startSidecar(backend.url, {
@@ -397,7 +397,7 @@ upstream: {url: "${backend.url}", timeouts: {connect: 1s, headers: 1s, body: 1s}
   );
 });
 
-describe("when the sidecar stops,", () => {
+describe.concurrent("when the sidecar stops,", () => {
   test("an open WebSocket does not hold it up, and is closed on both sides", async () => {
     await using backend = await startWebSocketBackend();
     await using sidecar = await startSidecar(backend.url, { yaml: "timeouts: {drain: 20s}" });

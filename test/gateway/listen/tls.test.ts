@@ -82,7 +82,7 @@ describe("versions and protocols", () => {
   });
 });
 
-describe("slow clients", () => {
+describe.concurrent("slow clients", () => {
   test("a handshake that never begins is cut off after timeouts.headers", async () => {
     await using tls = await startTlsSidecar("http://127.0.0.1:9", { yaml: "timeouts: {headers: 1s}\n" });
     const socket = await connectSilently(tls.port);
@@ -109,7 +109,7 @@ describe("slow clients", () => {
   });
 });
 
-describe("the end", () => {
+describe.concurrent("the end", () => {
   test("a handshake that never begins cannot hold it up", async () => {
     await using tls = await startTlsSidecar("http://127.0.0.1:9");
     const silent = await connectSilently(tls.port);

@@ -297,7 +297,7 @@ test("a backend that says GOAWAY loses no request: those under way end, and othe
   expect(backend.sessions.length).toBeGreaterThan(5);
 });
 
-describe("a response that an HTTP/2 backend cuts is never a clean end", () => {
+describe.concurrent("a response that an HTTP/2 backend cuts is never a clean end", () => {
   test.each([
     ["NO_ERROR", constants.NGHTTP2_NO_ERROR],
     ["INTERNAL_ERROR", constants.NGHTTP2_INTERNAL_ERROR],
@@ -351,7 +351,7 @@ function reset(stream: ServerHttp2Stream, code: number): void {
   }, 20);
 }
 
-test("an HTTP/2 backend that does not answer in time is answered for with 504, and its connection is not used again", async () => {
+test.concurrent("an HTTP/2 backend that does not answer in time is answered for with 504, and its connection is not used again", async () => {
   await using backend = await startHttp2Backend((stream, headers) => {
     if (headers[":path"] === "/never") return;
     stream.respond({ ":status": 200 });
@@ -365,7 +365,7 @@ test("an HTTP/2 backend that does not answer in time is answered for with 504, a
   expect(backend.sessions).toHaveLength(2);
 });
 
-test.each([
+test.concurrent.each([
   ["a body that came whole", "Content-Length: 1000", "x".repeat(1000)],
   ["a part of a larger one", "Content-Length: 1000000", "x".repeat(100_000)],
 ])("an HTTP/2 backend that takes nothing of %s is answered for with 504", async (_, length, bytes) => {
@@ -387,7 +387,7 @@ test.each([
   expect(statusesOf(answer)).toEqual([504]);
 });
 
-test("a client may send its body for longer than timeouts.headers of the upstream", async () => {
+test.concurrent("a client may send its body for longer than timeouts.headers of the upstream", async () => {
   await using backend = await startHttp2Backend((stream) => {
     stream.resume().on("end", () => stream.respond({ ":status": 204 }, { endStream: true }));
   });
@@ -398,6 +398,18 @@ test("a client may send its body for longer than timeouts.headers of the upstrea
   client.end();
 
   expect((await once(client, "response"))[0].statusCode).toBe(204);
+});
+
+test.concurrent("an event stream may be silent for longer than timeouts.body, as over HTTP/1.1", async () => {
+  await using backend = await startHttp2Backend((stream) => {
+    stream.respond({ ":status": 200, "content-type": "text/event-stream" });
+    stream.write("data: 1\n\n");
+    setTimeout(() => stream.end("data: 2\n\n"), 2500);
+  });
+  const upstream = { url: backend.url, http2: true, timeouts: { body: "1s" } };
+  await using sidecar = await startSidecar(backend.url, { yaml: stringify({ upstream }) });
+
+  expect(await (await fetch(sidecar.url)).text()).toBe("data: 1\n\ndata: 2\n\n");
 });
 
 test("an HTTP/2 backend never takes half an upload for the whole", async () => {
@@ -462,16 +474,4 @@ test("a backend that does not speak HTTP/2 with prior knowledge is answered for 
 
   expect((await fetch(sidecar.url)).status).toBe(502);
   expect(sidecar.failures).toMatchObject([{ code: "ERR_UPSTREAM_BROKEN" }]);
-});
-
-test("an event stream may be silent for longer than timeouts.body, as over HTTP/1.1", async () => {
-  await using backend = await startHttp2Backend((stream) => {
-    stream.respond({ ":status": 200, "content-type": "text/event-stream" });
-    stream.write("data: 1\n\n");
-    setTimeout(() => stream.end("data: 2\n\n"), 2500);
-  });
-  const upstream = { url: backend.url, http2: true, timeouts: { body: "1s" } };
-  await using sidecar = await startSidecar(backend.url, { yaml: stringify({ upstream }) });
-
-  expect(await (await fetch(sidecar.url)).text()).toBe("data: 1\n\ndata: 2\n\n");
 });

@@ -131,7 +131,7 @@ describe("an upstream with as many requests as connections", () => {
   });
 });
 
-test("a slot is free again after each way in which a request can end", async () => {
+test.concurrent("a slot is free again after each way in which a request can end", async () => {
   let round = 0;
   await using backend = await startRawBackend((socket) => {
     round += 1;
@@ -155,7 +155,7 @@ test("a slot is free again after each way in which a request can end", async () 
   expect(backend.requestLines()).toHaveLength(12);
 });
 
-test("a client that takes no byte of a response for timeouts.send is cut off, and the backend with it", async () => {
+test.concurrent("a client that takes no byte of a response for timeouts.send is cut off, and the backend with it", async () => {
   const { promise: closed, resolve } = Promise.withResolvers<void>();
   await using backend = await startBackend((_request, response) => {
     response.on("close", resolve);
@@ -179,7 +179,7 @@ test("a client that takes no byte of a response for timeouts.send is cut off, an
   client.destroy();
 }, 15_000);
 
-test("a client that takes a long response slowly, but takes it, gets it whole", async () => {
+test.concurrent("a client that takes a long response slowly, but takes it, gets it whole", async () => {
   await using backend = await startBackend((_request, response) => {
     response.end(Buffer.alloc(24_000_000));
   });
@@ -199,7 +199,7 @@ test("a client that takes a long response slowly, but takes it, gets it whole", 
   expect(size).toBeGreaterThan(24_000_000);
 }, 20_000);
 
-test("Accept: text/event-stream alone does not lift timeouts.body", async () => {
+test.concurrent("Accept: text/event-stream alone does not lift timeouts.body", async () => {
   await using backend = await startRawBackend((socket) =>
     socket.write("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\nfifty"),
   );
@@ -211,7 +211,7 @@ test("Accept: text/event-stream alone does not lift timeouts.body", async () => 
   expect(sidecar.failures).toMatchObject([{ code: "ERR_UPSTREAM_TIMEOUT" }]);
 });
 
-test("a response of the type text/event-stream lifts it, whatever was asked for", async () => {
+test.concurrent("a response of the type text/event-stream lifts it, whatever was asked for", async () => {
   await using backend = await startBackend((_request, response) => {
     response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8" });
     response.write("data: 1\n\n");
