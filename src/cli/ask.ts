@@ -1,9 +1,10 @@
-import { type IncomingHttpHeaders, request } from "node:http";
+import type { IncomingHttpHeaders } from "node:http";
 import { request as requestHttps } from "node:https";
 import { reachableAuthority } from "../config/listener-urls.ts";
 import { reasonOf } from "../errors.ts";
 import type { ListenOptions } from "../gateway/listen/listen-options.ts";
 import { codeOf } from "../gateway/upstream/upstream-failure.ts";
+import { http } from "../node-http.ts";
 
 /** Something that can be asked over HTTP. */
 export interface Place {
@@ -48,7 +49,7 @@ export async function ask(place: Place, path: string, timeoutMilliseconds: numbe
   const { origin, socketPath, takesAnyCertificate = false } = place;
   const signal = AbortSignal.timeout(timeoutMilliseconds);
   const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-  const send = origin.startsWith("https:") ? requestHttps : request;
+  const send = origin.startsWith("https:") ? requestHttps : http.request;
   const clientRequest = send(new URL(`${origin}${path}`), {
     agent: false,
     signal,

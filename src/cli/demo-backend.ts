@@ -1,8 +1,9 @@
 import { once } from "node:events";
-import { createServer, type IncomingMessage } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { createRemoteJWKSet, jwtVerify } from "jose";
 import { reasonOf } from "../errors.ts";
 import type { TcpAddress } from "../gateway/listen/listen-options.ts";
+import { http } from "../node-http.ts";
 
 /** A field in which the demo backend looks for a token. */
 export interface TokenField {
@@ -25,7 +26,7 @@ export interface DemoBackendOptions {
  */
 export async function startDemoBackend({ address, issuer, tokenFields }: DemoBackendOptions) {
   const verify = createVerifier(issuer);
-  const server = createServer(async (request, response) => {
+  const server = http.createServer(async (request, response) => {
     const found = findToken(request, tokenFields());
     const token =
       found === undefined ? { verified: false, reason: "the request carries no token" } : await verify(found);

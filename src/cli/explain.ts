@@ -1,10 +1,10 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { METHODS } from "node:http";
 import { isIP } from "node:net";
 import type { Command } from "commander";
 import { nearest } from "../config/problems.ts";
 import { reasonOf } from "../errors.ts";
+import { http } from "../node-http.ts";
 import { printableJson } from "../observability/printable.ts";
 import { type PeerCertificate, UNIX_PEER } from "../policy/caller-request.ts";
 import { type ConfigurationFlags, configOption, readConfiguration } from "./configuration.ts";
@@ -81,8 +81,8 @@ async function requestOf(
 
 function checkMethod(method: string): void {
   if (method === "CONNECT") throw new UsageError("CONNECT: no request is tunnelled");
-  if (METHODS.includes(method)) return;
-  const meant = nearest(method, METHODS);
+  if (http.METHODS.includes(method)) return;
+  const meant = nearest(method, http.METHODS);
   throw new UsageError(
     `expected a method such as GET before the URL${meant ? `; did you mean ${meant}?` : ""}`,
   );

@@ -1,5 +1,5 @@
-import { STATUS_CODES } from "node:http";
 import type { RemovalReason } from "../gateway/fields.ts";
+import { http } from "../node-http.ts";
 import { printableJson, printableText } from "../observability/printable.ts";
 import type { ClaimSource, ExplainedClaim, LeftOutClaim } from "./claim-sources.ts";
 import type { ExplainedAnswer, ExplainedToken, Explanation, PassedOver } from "./explanation.ts";
@@ -125,6 +125,6 @@ function answeredLines({ outcome }: Explanation): string[] {
 function refusalLines({ refusal }: Explanation): string[] {
   if (!refusal) return [];
   const { status, code, detail, cause } = refusal;
-  const lines = [`${status} ${STATUS_CODES[status]}, ${code}`, printableText(detail)];
+  const lines = [`${status} ${http.STATUS_CODES[status]}, ${code}`, printableText(detail)];
   return cause === null ? lines : [...lines, printableText(cause)];
 }

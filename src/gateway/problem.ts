@@ -1,5 +1,5 @@
-import { STATUS_CODES } from "node:http";
 import { type RequestErrorCode, statusByCode } from "../errors.ts";
+import { http } from "../node-http.ts";
 import type { ClientResponse } from "./client/client-message.ts";
 import { announceEnd, beginResponse, endResponse, isGone, writePiece } from "./client/client-response.ts";
 import { endSession, isHttp2Response } from "./client/http2-message.ts";
@@ -22,7 +22,7 @@ export type Refusal = { readonly kind: "refused" } & RequestProblem;
 /** The members of the `application/problem+json` body (RFC 9457 §3); `type` is absent, which means about:blank. */
 function bodyOf({ code, detail }: RequestProblem, requestId: string | undefined): string {
   const status = statusByCode[code];
-  return `${JSON.stringify({ title: STATUS_CODES[status], status, detail, code, requestId })}\n`;
+  return `${JSON.stringify({ title: http.STATUS_CODES[status], status, detail, code, requestId })}\n`;
 }
 
 /** Statuses of a request whose very form was wrong: what follows on its connection is not to be trusted, or is not wanted. */
@@ -70,5 +70,5 @@ export function rawProblem(problem: RequestProblem): string {
     connection: "close",
     ...problem.fields,
   }).map(([name, value]) => `${name}: ${value}\r\n`);
-  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join("")}\r\n${body}`;
+  return `HTTP/1.1 ${status} ${http.STATUS_CODES[status]}\r\n${lines.join("")}\r\n${body}`;
 }

@@ -1,6 +1,7 @@
-import { type OutgoingHttpHeaders, STATUS_CODES } from "node:http";
+import type { OutgoingHttpHeaders } from "node:http";
 import type { Socket } from "node:net";
 import type { Writable } from "node:stream";
+import { http } from "../../node-http.ts";
 import type { ClientResponse } from "./client-message.ts";
 import { endStream, isHttp2Response } from "./http2-message.ts";
 import { hasUnreadBody } from "./message-body.ts";
@@ -35,7 +36,7 @@ export function beginResponse(
   // HTTP/2 has no reason phrase (RFC 9113 §8.3.2).
   if (isHttp2Response(clientResponse)) clientResponse.writeHead(status, fields);
   // It is given, because a relayed one that could not be sent may be set already.
-  else clientResponse.writeHead(status, STATUS_CODES[status], fields);
+  else clientResponse.writeHead(status, http.STATUS_CODES[status], fields);
 }
 
 /** A client that is still sending has this long to read the answer that ends its connection. */

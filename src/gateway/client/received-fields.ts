@@ -1,5 +1,5 @@
-import { METHODS } from "node:http";
 import type { RequestErrorCode } from "../../errors.ts";
+import { http } from "../../node-http.ts";
 import type { RawFields } from "../fields.ts";
 import type { Refusal } from "../problem.ts";
 import type { ClientRequest } from "./client-message.ts";
@@ -46,7 +46,7 @@ function fieldsOfStream(rawHeaders: readonly string[]): RawFields | Refusal {
 }
 
 /** Those that can come with HTTP/1.1. */
-const KNOWN_METHODS: ReadonlySet<string> = new Set(METHODS);
+const KNOWN_METHODS: ReadonlySet<string> = new Set(http.METHODS);
 
 function refused(code: RequestErrorCode, detail: string): Refusal {
   return { kind: "refused", code, detail };

@@ -1,4 +1,4 @@
-import { STATUS_CODES } from "node:http";
+import { http } from "../../node-http.ts";
 import { clientResponseFields, type RawFields } from "../fields.ts";
 import type { ClientRequest, ClientResponse } from "./client-message.ts";
 import { announceEnd } from "./client-response.ts";
@@ -95,7 +95,7 @@ export function hasNoContent(statusCode: number): boolean {
 
 /** Node.js refuses to send some characters that it can receive, and a reason phrase means nothing (RFC 9112 §4). */
 function reasonPhraseOf(statusCode: number, received: string): string {
-  return /^[\t\x20-\x7e\x80-\xff]+$/.test(received) ? received : (STATUS_CODES[statusCode] ?? "");
+  return /^[\t\x20-\x7e\x80-\xff]+$/.test(received) ? received : (http.STATUS_CODES[statusCode] ?? "");
 }
 
 function lowerCaseNames(fields: RawFields): RawFields {

@@ -1,8 +1,9 @@
-import { createServer, type IncomingMessage, type ServerOptions, type ServerResponse } from "node:http";
+import type { IncomingMessage, ServerOptions, ServerResponse } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { RequestErrorCode } from "../../errors.ts";
+import { http } from "../../node-http.ts";
 import type { SourceEvent } from "../../refresh.ts";
 import { keepsHttp10Connection } from "../client/connection-options.ts";
 import { noteUnixSocket } from "../client/peer.ts";
@@ -88,7 +89,7 @@ export function createListener(
   const tlsServer =
     tls &&
     createHttpsServer({ ...httpOptions, ...tlsServerOptions(tls, timeouts.headersSeconds, speaksHttp2) });
-  const server = tlsServer ?? createServer(httpOptions);
+  const server = tlsServer ?? http.createServer(httpOptions);
   const handshakes = tlsServer && new Handshakes(tlsServer);
   let tlsFiles: { close(): void } | undefined;
   // That of a socket which was passed is known once it is open. Connections of the other kind come before its mode is set.

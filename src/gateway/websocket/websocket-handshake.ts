@@ -1,5 +1,6 @@
-import { type IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { http } from "../../node-http.ts";
 import { announceEnd, endConnection } from "../client/client-response.ts";
 import { namesConnectionOption } from "../client/connection-options.ts";
 import { hasBody } from "../client/message-body.ts";
@@ -53,7 +54,7 @@ export class WebSocketHandshake {
     onSwitched: (end: () => void) => void,
   ) {
     this.clientRequest = clientRequest;
-    this.clientResponse = new ServerResponse(clientRequest);
+    this.clientResponse = new http.ServerResponse(clientRequest);
     this.#socket = socket;
     this.#onSwitched = onSwitched;
     this.clientResponse.assignSocket(socket);

@@ -1,8 +1,9 @@
-import { Agent, type ClientRequest, IncomingMessage } from "node:http";
+import type { ClientRequest, IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { ProxyServer } from "http-proxy-3";
 import { errors } from "undici";
+import { http } from "../../node-http.ts";
 import { fieldRecord, type RawFields } from "../fields.ts";
 import type { Connect } from "../upstream/connector.ts";
 import { type HandshakeRecord, HandshakeRelay, type HandshakeTimeouts } from "./handshake-relay.ts";
@@ -36,7 +37,7 @@ export interface WebSocketTunnels {
 const NOTHING = Buffer.alloc(0);
 
 /** Has each connection made as those of plain requests are. */
-class ConnectingAgent extends Agent {
+class ConnectingAgent extends http.Agent {
   readonly #connect: Connect;
 
   constructor(connect: Connect) {
@@ -97,7 +98,7 @@ export function createWebSocketTunnels(
 
 /** The request as http-proxy-3 sees it: nothing that was taken out is within its reach. */
 function messageOf({ target, fields }: UpstreamHandshake, host: string, socket: Socket): IncomingMessage {
-  const message = new IncomingMessage(socket);
+  const message = new http.IncomingMessage(socket);
   message.method = "GET";
   message.url = target;
   message.httpVersion = "1.1";
