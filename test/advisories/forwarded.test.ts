@@ -84,7 +84,7 @@ test("what a peer says that is not trusted reaches neither the backend nor the t
     },
     claims: { ip: ATTACKER, url: "http://api.example.com/a" },
   });
-  expect(rig.backend.received()).not.toMatch(/6\.6\.6|evil|666|wss/);
+  expect(rig.backend.received()).not.toMatch(/6\.6\.6|evil|\b666\b|\bwss\b/);
 });
 
 test("without trustedProxies not even the loopback address is believed", async () => {
@@ -93,7 +93,7 @@ test("without trustedProxies not even the loopback address is believed", async (
   await rig.send(`GET /a HTTP/1.1\r\nHost: a\r\n${CLAIMS.join("\r\n")}\r\nConnection: close\r\n\r\n`);
 
   await rig.expectForwarded("GET /a HTTP/1.1");
-  expect(rig.backend.received()).not.toMatch(/6\.6\.6|evil|666|wss/);
+  expect(rig.backend.received()).not.toMatch(/6\.6\.6|evil|\b666\b|\bwss\b/);
   expect(seenBy(rig).claims).toMatchObject({ ip: "127.0.0.1", url: "http://a/a" });
 });
 
@@ -193,5 +193,5 @@ test("behind another sidecar the client is the one that this one sees", async ()
     about: { "x-forwarded-for": [`${ATTACKER}, 127.0.0.1`], "x-forwarded-host": ["api.example.com"] },
     claims: { ip: ATTACKER, url: "http://api.example.com/a" },
   });
-  expect(rig.backend.received()).not.toMatch(/6\.6\.6|evil|666|wss/);
+  expect(rig.backend.received()).not.toMatch(/6\.6\.6|evil|\b666\b|\bwss\b/);
 });
