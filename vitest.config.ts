@@ -13,8 +13,8 @@ const alone = files.filter((file) => NEEDS_A_PROCESS.test(readFileSync(file, "ut
 export default defineConfig({
   test: {
     pool: "forks",
-    // Tests wait for time-outs and for other processes half of the time.
-    maxWorkers: 3,
+    // Tests wait for time-outs and for other processes: with two cores four of them keep both busy.
+    maxWorkers: 4,
     testTimeout: 20_000,
     hookTimeout: 20_000,
     projects: [
