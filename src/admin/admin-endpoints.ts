@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { reasonOf } from "../errors.ts";
 import type { ClientRequest, ClientResponse } from "../gateway/client/client-message.ts";
 import { receivedFieldsOf } from "../gateway/client/received-fields.ts";
 import { hostOf, parseHost } from "../gateway/host.ts";
@@ -90,7 +91,13 @@ export function createAdminHandler(options: AdminOptions): AdminHandler {
         detail: `${path} is read with ${methods.join(" or ")}`,
         fields: { allow: methods.join(", ") },
       });
-    endpoint.answer(clientRequest, clientResponse, query);
+    try {
+      endpoint.answer(clientRequest, clientResponse, query);
+    } catch (error) {
+      // Whoever only asks how the sidecar is must not end it.
+      process.emitWarning(`${path}: ${reasonOf(error)}`);
+      refuse({ code: "ERR_INTERNAL", detail: "this sidecar failed; its log says why" });
+    }
   };
 }
 

@@ -45,6 +45,23 @@ export interface DocumentOptions {
   readonly takesTemplates?: (path: KeyPath) => boolean;
 }
 
+const YAML_OPTIONS = {
+  prettyErrors: false,
+  uniqueKeys: true,
+  stringKeys: true,
+  // JSON's kinds of value and no others: neither a tag nor a %YAML directive makes a set, a date or bytes.
+  schema: "core",
+  resolveKnownTags: false,
+} as const;
+
+/** So often may values be repeated, all in all. */
+const MAX_ALIAS_COUNT = 1000;
+
+/** Reads a text in which {@link readDocument} has found no problems, and leaves every reference as it is written. */
+export function writtenValueOf(text: string): unknown {
+  return parseDocument(text, YAML_OPTIONS).toJS({ maxAliasCount: MAX_ALIAS_COUNT });
+}
+
 /**
  * Reads YAML 1.2 and resolves `$env(NAME)` and `$env(NAME, default)` in its string values; other references stay, for
  * {@link SourceDocument.templateAt}. Duplicate keys, tags, aliases that lead nowhere and numbers that JavaScript would
@@ -54,14 +71,7 @@ export function readDocument(
   text: string,
   { file, env, takesTemplates = () => false }: DocumentOptions,
 ): SourceDocument {
-  const document = parseDocument(text, {
-    prettyErrors: false,
-    uniqueKeys: true,
-    stringKeys: true,
-    // JSON's kinds of value and no others: neither a tag nor a %YAML directive makes a set, a date or bytes.
-    schema: "core",
-    resolveKnownTags: false,
-  });
+  const document = parseDocument(text, YAML_OPTIONS);
   const problems: Problem[] = [];
   const templates = new Map<unknown, TemplateParts>();
   const at = createLineCounter(text);
@@ -138,7 +148,7 @@ export function readDocument(
   if (!canBeExpanded) return source;
 
   try {
-    return { ...source, value: document.toJS({ maxAliasCount: 1000 }) };
+    return { ...source, value: document.toJS({ maxAliasCount: MAX_ALIAS_COUNT }) };
   } catch {
     // The library refuses aliases of aliases that multiply ("billion laughs").
     const message = "the aliases in this file repeat too much; write the values out";

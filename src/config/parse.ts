@@ -85,9 +85,14 @@ export function parseConfig(text: string, options: ParseOptions): ParsedConfig {
       problems.push({ file, position, key: formatKey(path), message });
   if (!checked.success || problems.length > 0) throw new ConfigError(problems.toSorted(byPlace));
 
+  let shown: ReturnType<typeof shownConfiguration> | undefined;
   const config = deepFreeze({
     ...configOf(checked.data, document, baseDirectory),
-    describe: () => shownConfiguration(text, (written) => withOverrides(written, options), checked.data),
+    // Once, however often somebody asks: the text is read for it.
+    describe() {
+      shown ??= shownConfiguration(text, (written) => withOverrides(written, options), checked.data);
+      return shown;
+    },
   });
   const lateProblems = lateProblemsOf(config).map(placed);
   if (lateProblems.length > 0) throw new ConfigError(lateProblems);

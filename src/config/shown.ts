@@ -1,5 +1,5 @@
-import { parse } from "yaml";
 import { formatAddress, type ListenAddress } from "../gateway/listen/listen-options.ts";
+import { writtenValueOf } from "./document.ts";
 import { withoutFallbacks } from "./references.ts";
 
 /** What stands where a secret is. */
@@ -23,7 +23,7 @@ export function shownConfiguration(
   overridden: (written: unknown) => unknown,
   checked: object,
 ): Shown {
-  return shown("", overridden(parse(text, { schema: "core" }) ?? {}), checked);
+  return shown("", overridden(writtenValueOf(text) ?? {}), checked);
 }
 
 function shown(key: string, written: unknown, checked: unknown): Shown {

@@ -1,4 +1,6 @@
-import { expect, test } from "vitest";
+import { once } from "node:events";
+import { expect, onTestFinished, test } from "vitest";
+import { createSidecar, parseConfig } from "../../src/index.ts";
 import { startBackend } from "../support/backend.ts";
 import { startReloadable } from "../support/reloadable.ts";
 
@@ -55,6 +57,36 @@ token: {expiresIn: 5m, additionalClaims: {env: "$env(HIDDEN_ENV) here", other: "
   const text = JSON.stringify(configuration);
   for (const secret of [HASH, PASSWORD_HASH, "hunter2", "hunter3", "ter4"])
     expect(text).not.toContain(secret);
+});
+
+test("/config shows a file that repeats a value as often as a file may", async () => {
+  await using backend = await startBackend();
+  const policies = Array.from({ length: 500 }, (_, index) => `  - {name: p${index}, authenticate: *all}\n`);
+  await using sidecar = await startReloadable(
+    `upstream: ${backend.url}\npolicies:\n  - {name: first, authenticate: &all [anonymous]}\n${policies.join("")}`,
+  );
+  const { configuration } = await read(sidecar.adminUrl);
+  expect(configuration.policies).toHaveLength(501);
+  expect(configuration).toMatchObject({ policies: { 500: { authenticate: ["anonymous"] } } });
+});
+
+test("where an answer cannot be made the sidecar says so, and goes on", async () => {
+  const { config } = parseConfig(
+    "upstream: http://127.0.0.1:9\nlisten: 127.0.0.1:0\nadmin: 127.0.0.1:0\nissuer: {keys: {ephemeral: true}}",
+    { file: "sidecar.yaml" },
+  );
+  const describe = () => {
+    throw new Error("nobody knows");
+  };
+  const sidecar = createSidecar({ ...config, describe });
+  onTestFinished(() => sidecar.close());
+  const { adminUrl } = await sidecar.start();
+  const warned = once(process, "warning");
+  const response = await fetch(`${adminUrl}/config`);
+  expect(response.status).toBe(500);
+  expect(await response.json()).toMatchObject({ code: "ERR_INTERNAL" });
+  expect(String((await warned)[0])).toContain("/config: nobody knows");
+  expect((await fetch(`${adminUrl}/livez`)).status).toBe(200);
 });
 
 test("/config tells when another configuration was tried, and what became of it", async () => {
