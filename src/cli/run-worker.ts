@@ -17,17 +17,19 @@ const REPORT_MILLISECONDS = 5000;
 /** Runs the sidecar of one worker, as the process that started it orders. */
 export function runWorker(): void {
   let starting: Promise<StartedSidecar> | undefined;
+  const begun = Promise.withResolvers<StartedSidecar>();
   const ended = Promise.withResolvers<void>();
   const questions = new Questions(() => tell({ kind: "metrics-wanted" }));
 
   process.on("message", async (order: WorkerOrder) => {
     if (order.kind === "start") {
       starting = start(order, () => questions.ask());
+      begun.resolve(starting);
       const started = await starting;
       setInterval(() => report(started), REPORT_MILLISECONDS).unref();
     } else if (order.kind === "reload") {
-      const started = await starting;
-      if (started) tell({ kind: "reloaded", ...(await reload(started, order)) });
+      // It may come before the order to start.
+      tell({ kind: "reloaded", ...(await reload(await begun.promise, order)) });
     } else if (order.kind === "metrics") {
       const started = await starting;
       if (started) report(started);

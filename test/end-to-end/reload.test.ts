@@ -166,6 +166,21 @@ describe("of several workers", () => {
     for (const pid of workersOf(sidecar)) expect(isAlive(pid)).toBe(true);
   });
 
+  test("one that has not begun yet keeps nobody waiting", async () => {
+    const { file, two, sidecar } = await startBetween("workers: 2\n");
+    const before = workersOf(sidecar);
+    process.kill(before[0] as number, "SIGKILL");
+    await vi.waitFor(
+      () => expect(workersOf(sidecar).filter((pid) => !before.includes(pid))).toHaveLength(1),
+      { timeout: 10_000, interval: 1 },
+    );
+    process.kill(sidecar.pid, "SIGHUP");
+    await printed(sidecar, /is used from now on\n/);
+    writeFileSync(file, yamlFor(two.url, "workers: 2\n"));
+    await vi.waitFor(() => expect(timesUsed(sidecar)).toBeGreaterThan(1), { timeout: 10_000 });
+    for (let asked = 0; asked < 4; asked++) expect(await ask(sidecar.url)).toBe("two");
+  });
+
   test("SIGHUP of a terminal ends none of them", async () => {
     const { sidecar } = await startBetween("workers: 2\n");
     const workers = workersOf(sidecar);
