@@ -2,7 +2,7 @@ import cluster from "node:cluster";
 import type { Config } from "../config/config.ts";
 import { type ConfigurationSource, parseConfig } from "../config/parse.ts";
 import { adoptionOf } from "../config/restart.ts";
-import { messageOf } from "../errors.ts";
+import { CountersignError, messageOf } from "../errors.ts";
 import { adoptPassedSockets } from "../gateway/listen/inherited-socket.ts";
 import { createLog, type Log } from "../observability/log.ts";
 import { reportFailure } from "./failure.ts";
@@ -90,7 +90,8 @@ async function reload(started: StartedSidecar, order: ReloadOrder): Promise<Work
     });
     return { needsRestart };
   } catch (error) {
-    return { problem: messageOf(error) };
+    const isStopping = error instanceof CountersignError && error.code === "ERR_NOT_RUNNING";
+    return isStopping ? { isStopping } : { problem: messageOf(error) };
   }
 }
 

@@ -22,7 +22,11 @@ export type WorkerMessage =
   | { readonly kind: "closed" };
 
 /** Either the keys that have no effect before a restart, or why the configuration before goes on. */
-export type WorkerReloadOutcome = { readonly needsRestart: readonly string[] } | { readonly problem: string };
+export type WorkerReloadOutcome =
+  | { readonly needsRestart: readonly string[] }
+  | { readonly problem: string }
+  /** It is about to end: the configuration is none of its business any more. */
+  | { readonly isStopping: true };
 
 /** What the process that started them tells its workers. */
 export type WorkerOrder =

@@ -2,6 +2,10 @@ import type { ParsedConfig } from "../config/parse.ts";
 import { messageOf } from "../errors.ts";
 import type { Log } from "../observability/log.ts";
 import type { ForkedWorker } from "./forked-worker.ts";
+import type { ReloadOrder } from "./worker-messages.ts";
+
+/** A worker that hangs, in the code of a policy or on its disk, does not keep the others from what they are told. */
+const PATIENCE_MILLISECONDS = 30_000;
 
 /**
  * Has all workers use another configuration. One of them tries it first: what it cannot open, the others need not try.
@@ -20,9 +24,26 @@ export async function reloadWorkers(
   const asked = new Set<ForkedWorker>();
   const rest = () => [...workers].filter((worker) => !asked.has(worker));
 
+  /** @returns what became of it; `undefined` where the worker is not one to say */
+  const tell = async (worker: ForkedWorker, order: ReloadOrder) => {
+    asked.add(worker);
+    const late = Promise.withResolvers<"late">();
+    const patience = setTimeout(() => late.resolve("late"), PATIENCE_MILLISECONDS);
+    const outcome = await Promise.race([worker.reload(order), late.promise]);
+    clearTimeout(patience);
+    if (outcome === "late") {
+      log.error(`worker ${worker.pid} does not say whether it uses the new configuration`, {
+        worker: worker.pid,
+      });
+      return undefined;
+    }
+    // It has ended, or does so: another one may say more.
+    return outcome && "isStopping" in outcome ? undefined : outcome;
+  };
+
   const giveUp = async (reason: unknown): Promise<never> => {
     const problem = messageOf(reason);
-    await Promise.all(rest().map((worker) => worker.reload({ problem })));
+    await Promise.all(rest().map((worker) => tell(worker, { problem })));
     throw reason;
   };
 
@@ -30,9 +51,7 @@ export async function reloadWorkers(
   const order = { source: parsed.source };
   let needsRestart: readonly string[] = [];
   for (const worker of workers) {
-    asked.add(worker);
-    const outcome = await worker.reload(order);
-    // It has ended; another one may say more.
+    const outcome = await tell(worker, order);
     if (!outcome) continue;
     if ("problem" in outcome) return giveUp(new Error(outcome.problem));
     ({ needsRestart } = outcome);
@@ -42,8 +61,7 @@ export async function reloadWorkers(
   while (rest().length > 0)
     await Promise.all(
       rest().map(async (worker) => {
-        asked.add(worker);
-        const outcome = await worker.reload(order);
+        const outcome = await tell(worker, order);
         if (outcome && "problem" in outcome)
           log.error(`worker ${worker.pid} goes on with the configuration before`, {
             worker: worker.pid,

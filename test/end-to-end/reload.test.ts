@@ -181,6 +181,37 @@ describe("of several workers", () => {
     for (let asked = 0; asked < 4; asked++) expect(await ask(sidecar.url)).toBe("two");
   });
 
+  test("one that ends behind its last request does not keep the others from it", async () => {
+    const one = await startNamed("one");
+    const { promise: isReleased, resolve: release } = Promise.withResolvers<void>();
+    let arrived = 0;
+    const slow = await startBackend(async (_request, response) => {
+      arrived++;
+      await isReleased;
+      response.end("slow");
+    });
+    onTestFinished(() => slow[Symbol.asyncDispose]());
+    const folder = newFolder();
+    const file = join(folder, "sidecar.yaml");
+    const yaml = (upstream: string) => yamlFor(upstream, "workers: 2\n").replace("drain: 2s", "drain: 30s");
+    writeFileSync(file, yaml(slow.url));
+    await using sidecar = await startCommand(["serve"], { cwd: folder });
+    const [first] = workersOf(sidecar) as [number];
+    // One for each worker, as they are handed out in turn.
+    const slowly = [ask(sidecar.url), ask(sidecar.url)];
+    await vi.waitFor(() => expect(arrived).toBe(2), { timeout: 10_000 });
+    process.kill(first, "SIGTERM");
+    await vi.waitFor(() => expect(workersOf(sidecar)).toHaveLength(3), { timeout: 10_000 });
+    // It is told to stop when the new one is ready, which is not said.
+    await sleep(1500);
+    writeFileSync(file, yaml(one.url));
+    await printed(sidecar, /is used from now on\n/);
+    expect(isAlive(first)).toBe(true);
+    for (let asked = 0; asked < 4; asked++) expect(await ask(sidecar.url)).toBe("one");
+    release();
+    expect(await Promise.all(slowly)).toEqual(["slow", "slow"]);
+  });
+
   test("SIGHUP of a terminal ends none of them", async () => {
     const { sidecar } = await startBetween("workers: 2\n");
     const workers = workersOf(sidecar);
