@@ -136,7 +136,8 @@ export function readDocument(
       canBeExpanded = false;
       const message = target
         ? `the alias *${node.source} stands inside the value that it repeats`
-        : `the alias *${node.source} repeats nothing: no value above it has the anchor &${node.source}`;
+        : // What follows the asterisk may be half a password.
+          "an alias (*) that repeats nothing: no value above it has this anchor (&); a text that begins with * needs quotes";
       problems.push({
         file,
         position: at(rangeOf(node)[0]),
@@ -163,7 +164,9 @@ function yamlMessage(error: { code: string; message: string }): string {
   if (error.code === "NON_STRING_KEY") return "a key must be a word, not a map, a list or an alias";
   if (error.code === "TAG_RESOLVE_FAILED") return "this tag is not known here; remove it";
   if (error.code === "RESOURCE_EXHAUSTION") return "nested too deeply";
-  return `not valid YAML: ${error.message}`;
+  if (error.code === "BAD_DIRECTIVE") return "this directive is not known here; remove it";
+  // Behind a colon the library repeats the text that it stumbled over, which may be a secret.
+  return `not valid YAML: ${error.message.replace(/(?<=\S): .*$|(?<=escape sequence) .*$/s, "")}`;
 }
 
 /** Finds places in a text. The library's own counter misses line ends inside what it cannot parse. */

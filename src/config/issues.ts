@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import type { KeyPath, SourceDocument } from "./document.ts";
-import { formatKey, type Problem } from "./problems.ts";
+import { formatKey, mayBeNamed, type Problem } from "./problems.ts";
 import { MESSAGE_SEPARATOR } from "./section.ts";
 
 /**
@@ -15,29 +15,33 @@ export function problemsOf(
 ): Problem[] {
   return issues
     .flatMap((issue) => flatten(issue, []))
-    .map(({ path, message, isAboutKey }) => ({
+    .map(({ path, message, ...issue }) => ({
       file,
-      position: isAboutKey ? document?.positionOfKey(path) : document?.positionOf(path),
-      key: formatKey(path),
+      position: issue.isAboutKey ? document?.positionOfKey(path) : document?.positionOf(path),
+      key: formatKey(issue.isAboutKey && !issue.mayBeNamed ? path.slice(0, -1) : path),
       message,
     }));
 }
 
-interface FlatIssue {
+type FlatIssue = {
   readonly path: KeyPath;
   readonly message: string;
+} & (
+  | { readonly isAboutKey: false }
   /** The key itself is meant, not its value. */
-  readonly isAboutKey: boolean;
-}
+  | { readonly isAboutKey: true; readonly mayBeNamed: boolean }
+);
 
 function flatten(issue: z.core.$ZodIssue, parent: KeyPath): FlatIssue[] {
   const path = [...parent, ...issue.path];
   if (issue.code === "unrecognized_keys") {
     const messages = issue.message.split(MESSAGE_SEPARATOR);
+    const input = (issue.input ?? {}) as Readonly<Record<string, unknown>>;
     return issue.keys.map((key, index) => ({
       path: [...path, key],
       message: messages[index] ?? issue.message,
       isAboutKey: true,
+      mayBeNamed: mayBeNamed(key, input[key]),
     }));
   }
   if (issue.code === "invalid_union") {

@@ -53,6 +53,14 @@ export function formatKey(path: readonly PropertyKey[]): string {
   return key;
 }
 
+/**
+ * Whether a message may repeat a key that nobody knows. A secret that was not quoted may have slipped into it: what
+ * stands behind a comma in a password is a key without a value, and so is `passphrase:secret` without a space.
+ */
+export function mayBeNamed(key: string, value: unknown): boolean {
+  return value !== null && value !== undefined && /^[A-Za-z_][\w-]*$/.test(key);
+}
+
 /** The known word that was most likely meant, or `undefined` where none is near. */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
   // One letter is near to any other.

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { nearest } from "./problems.ts";
+import { mayBeNamed, nearest } from "./problems.ts";
 
 /** Between the messages of one issue that is about several keys; {@link problemsOf} takes them apart. */
 export const MESSAGE_SEPARATOR = "\n";
@@ -15,7 +15,10 @@ export function section<T extends z.core.$ZodLooseShape>(shape: T, planned: read
   return z.strictObject(shape, {
     error: (issue) => {
       if (issue.code !== "unrecognized_keys") return expected(issue);
-      return (issue.keys as string[]).map((key) => unknownKey(key, known, planned)).join(MESSAGE_SEPARATOR);
+      const input = issue.input as Readonly<Record<string, unknown>>;
+      return (issue.keys as string[])
+        .map((key) => unknownKey(key, input[key], known, planned))
+        .join(MESSAGE_SEPARATOR);
     },
   });
 }
@@ -38,11 +41,14 @@ export const EVEN_WITH_PROBLEMS_INSIDE = {
     !issues.some(({ code, path = [] }) => code === "invalid_type" && path.length === 0),
 };
 
-function unknownKey(key: string, known: readonly string[], planned: readonly string[]): string {
+function unknownKey(
+  key: string,
+  value: unknown,
+  known: readonly string[],
+  planned: readonly string[],
+): string {
   if (planned.includes(key)) return `\`${key}\` is not supported yet`;
   const meant = nearest(key, known);
-  const name = JSON.stringify(key).slice(1, -1);
-  return meant
-    ? `unknown key \`${name}\`; did you mean \`${meant}\`?`
-    : `unknown key \`${name}\`; the keys here are ${known.join(", ")}`;
+  const what = mayBeNamed(key, value) ? `unknown key \`${key}\`` : "unknown key";
+  return meant ? `${what}; did you mean \`${meant}\`?` : `${what}; the keys here are ${known.join(", ")}`;
 }
