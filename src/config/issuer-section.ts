@@ -5,7 +5,7 @@ import { CLOCK_ALLOWANCE_SECONDS, pendingSecondsOf, type Rotation } from "../iss
 import { baseUrl } from "./addresses.ts";
 import { basePath } from "./http-values.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
-import { duration, filePath, nonEmptyString, variableName, word } from "./values.ts";
+import { duration, filePath, nonEmptyString, secret, variableName, word } from "./values.ts";
 
 /** An algorithm to sign with. */
 export const algorithm = word(SIGNING_ALGORITHMS, (value) =>
@@ -56,7 +56,7 @@ const keys = section(
       .literal(true, { error: "expected true" })
       .describe("Keys in memory, new at every start. For tests.")
       .optional(),
-    passphrase: nonEmptyString
+    passphrase: secret(nonEmptyString)
       .describe("Opens encrypted PEM, and encrypts the keys of the directory; write it as `$env(NAME)`.")
       .optional(),
   },

@@ -1,12 +1,13 @@
 import { formatAddress, type ListenAddress } from "../gateway/listen/listen-options.ts";
 import { writtenValueOf } from "./document.ts";
+import { sidecarJsonSchema } from "./json-schema.ts";
 import { withoutFallbacks } from "./references.ts";
 
 /** What stands where a secret is. */
 const HIDDEN = "(hidden)";
 
-/** Keys whose values are secrets, or could be tried out against a list of likely ones. */
-const SECRET_KEYS: ReadonlySet<string> = new Set(["passphrase", "passwordHash", "sha256"]);
+/** Keys that the schema marks as secret, wherever they stand; found out when somebody asks first. */
+let secretKeys: ReadonlySet<string> | undefined;
 
 type Shown = string | number | boolean | null | readonly Shown[] | { readonly [key: string]: Shown };
 
@@ -27,8 +28,8 @@ export function shownConfiguration(
 }
 
 function shown(key: string, written: unknown, checked: unknown): Shown {
+  if (isSecret(key)) return HIDDEN;
   if (written === undefined) return shownDefault(key, checked);
-  if (SECRET_KEYS.has(key)) return HIDDEN;
   if (typeof written === "string") return withoutFallbacks(written);
   if (Array.isArray(written))
     return written.map((item, index) => shown("", item, Array.isArray(checked) ? checked[index] : undefined));
@@ -48,6 +49,22 @@ function shownDefault(key: string, value: unknown): Shown {
   if (isMap(value) && "kind" in value) return formatAddress(value as unknown as ListenAddress);
   if (isMap(value)) return shown(key, {}, value);
   return (value ?? null) as Shown;
+}
+
+function isSecret(key: string): boolean {
+  secretKeys ??= new Set(secretKeysIn(sidecarJsonSchema()));
+  return secretKeys.has(key);
+}
+
+/** The keys of maps anywhere in a JSON Schema whose values are `writeOnly`. */
+export function secretKeysIn(schema: unknown): string[] {
+  if (Array.isArray(schema)) return schema.flatMap(secretKeysIn);
+  if (!isMap(schema)) return [];
+  const properties = Object.entries(isMap(schema.properties) ? schema.properties : {});
+  return [
+    ...properties.flatMap(([key, value]) => (isMap(value) && value.writeOnly === true ? [key] : [])),
+    ...Object.values(schema).flatMap(secretKeysIn),
+  ];
 }
 
 function isMap(value: unknown): value is Record<string, unknown> {

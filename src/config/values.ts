@@ -36,6 +36,14 @@ export const nonEmptyString = z
 /** The path of a file; a relative one starts from the folder of the configuration. */
 export const filePath = nonEmptyString.meta({ title: "file" });
 
+/**
+ * Marks a value that nobody is shown: a secret, or what could be tried out against a list of likely ones. It is the
+ * writeOnly of JSON Schema (Validation §9.4).
+ */
+export function secret<T extends z.ZodType>(schema: T): T {
+  return schema.meta({ writeOnly: true });
+}
+
 /** A boolean. */
 export const flag = z.boolean({ error: "expected true or false" });
 

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { sidecarJsonSchema } from "../../src/config/json-schema.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { ConfigError } from "../../src/config/problems.ts";
+import { secretKeysIn } from "../../src/config/shown.ts";
 
 /** No word of the configuration is part of it. */
 const SECRET = "Zq9Kv3tXY";
@@ -39,8 +41,9 @@ const SLIPS = [
 ];
 
 describe.each(Object.entries(texts))("a secret that stands %s in the file", (_where, text) => {
-  test("is not repeated by what is said of a slip anywhere around it", () => {
-    for (let place = 0; place <= text.length; place++)
+  test("is not repeated by what is said of a slip near it", () => {
+    const start = text.indexOf(SECRET);
+    for (let place = start - 25; place <= start + SECRET.length + 3; place++)
       for (const slip of ["", ...SLIPS])
         for (const removed of [0, 1]) {
           const changed = text.slice(0, place) + slip + text.slice(place + removed);
@@ -90,4 +93,34 @@ test("what a variable holds is not repeated, whichever value it is", () => {
       const said = saidOf(text, { SECRET: secret });
       if (said.includes(SECRET)) expect.fail(`${value} makes ${said}`);
     }
+});
+
+/** Keys that are called like a secret, and are none: names of files and fields, and what tokens are made of. */
+const HARMLESS = new Set([
+  "forwardCredential",
+  "htpasswd",
+  "key",
+  "keys",
+  "keysFile",
+  "originalTokenHeader",
+  "token",
+  "tokenId",
+  "tokenPrefix",
+]);
+
+/** The keys of every map that a JSON Schema describes. */
+function keysIn(schema: unknown): string[] {
+  if (typeof schema !== "object" || schema === null) return [];
+  const { properties } = schema as { properties?: object };
+  return [...Object.keys(properties ?? {}), ...Object.values(schema).flatMap(keysIn)];
+}
+
+test("every key that is called like a secret is marked as one, or is known to be none", () => {
+  const schema = sidecarJsonSchema();
+  const suspicious = keysIn(schema).filter((key) =>
+    /pass|secret|pin$|hash|sha\d|digest|token|key|credential|private|encrypt|hmac/i.test(key),
+  );
+  const secretKeys = secretKeysIn(schema);
+  expect(secretKeys).toEqual(expect.arrayContaining(["passphrase", "sha256", "passwordHash"]));
+  expect(suspicious.filter((key) => !secretKeys.includes(key) && !HARMLESS.has(key))).toEqual([]);
 });

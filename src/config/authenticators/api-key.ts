@@ -5,13 +5,13 @@ import { readDocument } from "../document.ts";
 import { problemsOf } from "../issues.ts";
 import { ConfigError } from "../problems.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "../section.ts";
-import { filePath, flag, nonEmptyString } from "../values.ts";
+import { filePath, flag, nonEmptyString, secret } from "../values.ts";
 import { checkSource, commonShape, plainClaims, sourceOf, sourceShape } from "./common.ts";
 import { instant, sha256 } from "./values.ts";
 
 const apiKey = section({
   subject: nonEmptyString.describe("Who has the key: the `sub`."),
-  sha256: sha256.describe("The SHA-256 of the key, as `countersign api-key create` prints it."),
+  sha256: secret(sha256).describe("The SHA-256 of the key, as `countersign api-key create` prints it."),
   claims: plainClaims
     .default({})
     .describe("What else is known: `$user(name)` in templates, and `require.claims`."),

@@ -4,7 +4,7 @@ import { normalized } from "../../policy/authenticators/basic-credentials.ts";
 import type { BasicOptions } from "../../policy/authenticators/options.ts";
 import { readPasswordHash } from "../../policy/authenticators/password-hash.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "../section.ts";
-import { filePath, flag, nonEmptyString, text } from "../values.ts";
+import { filePath, flag, nonEmptyString, secret, text } from "../values.ts";
 import { commonShape, plainClaims } from "./common.ts";
 
 const passwordHash = text("expected a string that countersign password hash prints", (value) => {
@@ -20,7 +20,7 @@ const user = section({
     )
     .refine((value) => !/\p{Cc}/u.test(value), "expected a name without control characters")
     .describe("The name, which is the `sub`; without a colon."),
-  passwordHash: passwordHash.describe(
+  passwordHash: secret(passwordHash).describe(
     "What `countersign password hash` prints, or a bcrypt hash (`$2b$`, `$2a$`, `$2y$`).",
   ),
   claims: plainClaims
