@@ -53,8 +53,13 @@ async function reload(place: Place): Promise<ReloadOutcome> {
   const sentAt = Date.now();
   try {
     const { pid } = await statusOf(place);
-    if (typeof pid !== "number")
+    if (pid === undefined)
       return failed("this sidecar is run by a program of its own, which does not listen for SIGHUP");
+    // Whoever answers may be a stranger: 0 and what is below are groups of processes, and all of them.
+    if (typeof pid !== "number" || !Number.isSafeInteger(pid) || pid < 1)
+      return failed(
+        `${formatPlace(place)}/config: this is not the operators' listener of a sidecar: its pid is none`,
+      );
     signal(pid);
     while (Date.now() - sentAt < PATIENCE_MILLISECONDS) {
       await sleep(POLL_MILLISECONDS);

@@ -89,3 +89,18 @@ test("somebody else's answer is not taken for a sidecar's", async () => {
     `${backend.url}/config: this is not the operators' listener of a sidecar: the answer is 200\n`,
   );
 });
+
+// Of a group that there is not: the number of one that there is would end this test, and more.
+test.each([-2_000_000_000, 1.5, "1", null])(
+  "no process is sent a signal where somebody says that it is %j",
+  async (pid) => {
+    await using stranger = await startBackend(
+      (_request, response) => void response.end(JSON.stringify({ pid, configuration: {} })),
+    );
+    const { code, stderr } = await runCommand(["reload", "--url", stranger.url]);
+    expect(code).toBe(1);
+    expect(stderr).toBe(
+      `${stranger.url}/config: this is not the operators' listener of a sidecar: its pid is none\n`,
+    );
+  },
+);
