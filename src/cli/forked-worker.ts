@@ -1,5 +1,6 @@
-import cluster from "node:cluster";
+import cluster, { type Worker as ClusterWorker } from "node:cluster";
 import type { Metric } from "../observability/metric.ts";
+import { keepConnectionsUnderWay } from "./connections-under-way.ts";
 import type { Worker, WorkerEvents } from "./supervisor.ts";
 import type { ReloadOrder, WorkerMessage, WorkerOrder, WorkerReloadOutcome } from "./worker-messages.ts";
 
@@ -33,6 +34,9 @@ export interface MetricsEvents {
   wanted(): Promise<string>;
 }
 
+/** Those that take connections. */
+const taking = new Set<ClusterWorker>();
+
 /** Starts a process that answers requests. */
 export function forkWorker(
   start: WorkerOrder,
@@ -40,6 +44,8 @@ export function forkWorker(
   metricsEvents: MetricsEvents,
 ): ForkedWorker {
   const worker = cluster.fork();
+  worker.on("disconnect", () => taking.delete(worker));
+  keepConnectionsUnderWay(worker, () => taking.size > 0);
   /** Who waits to hear of a configuration, in the order in which they were sent. */
   const reloads: ((outcome: WorkerReloadOutcome | undefined) => void)[] = [];
   /** Who waits for a report. */
@@ -55,6 +61,7 @@ export function forkWorker(
     if (message.kind === "listening") send(start);
     else if (message.kind === "ready") {
       isReady = true;
+      taking.add(worker);
       events.ready(message.description);
     } else if (message.kind === "metrics") {
       metricsEvents.reported(message.metrics);
@@ -84,7 +91,10 @@ export function forkWorker(
   });
   return {
     pid: worker.process.pid ?? 0,
-    stop: (order) => send({ kind: "stop", ...order }),
+    stop(order) {
+      taking.delete(worker);
+      send({ kind: "stop", ...order });
+    },
     kill: () => worker.process.kill("SIGKILL"),
     askForMetrics() {
       if (!isReady || !worker.isConnected()) return Promise.resolve(false);

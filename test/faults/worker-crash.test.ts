@@ -1,5 +1,8 @@
 import { writeFileSync } from "node:fs";
+import { get } from "node:http";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test, vi } from "vitest";
 import { startBackend } from "../support/backend.ts";
 import { startCommand, temporaryFolder } from "../support/command-line.ts";
@@ -59,6 +62,43 @@ test("where every worker is killed, all come back at the same port", async () =>
     { timeout: 10_000, interval: 100 },
   );
 });
+
+test("a connection that a killed worker has not taken yet is answered by another one", async () => {
+  await using backend = await startBackend();
+  using folder = folderFor(backend.url);
+  await using sidecar = await startCommand(["serve"], { cwd: folder.path });
+  const [hanging = 0] = workersOf(sidecar);
+  process.kill(hanging, "SIGSTOP");
+  // They are handed out in turn, so that it gets one of them.
+  const answers = Array.from({ length: 4 }, () => answerOf(sidecar.url));
+  await vi.waitFor(() => expect(backend.requests).toHaveLength(3), { timeout: 10_000 });
+
+  process.kill(hanging, "SIGKILL");
+  expect(await Promise.all(answers)).toEqual(["ok", "ok", "ok", "ok"]);
+});
+
+test("a connection that nobody can answer is closed", async () => {
+  await using backend = await startBackend();
+  using folder = folderFor(backend.url);
+  await using sidecar = await startCommand(["serve"], { cwd: folder.path });
+  const workers = workersOf(sidecar);
+  for (const pid of workers) process.kill(pid, "SIGSTOP");
+  const answers = Array.from({ length: 4 }, () => answerOf(sidecar.url));
+  // Nothing tells when a connection waits for a worker that hangs.
+  await sleep(300);
+
+  for (const pid of workers) process.kill(pid, "SIGKILL");
+  expect(await Promise.all(answers)).toEqual(["closed", "closed", "closed", "closed"]);
+});
+
+/** What a request is answered with on a connection of its own, or that this was closed instead. */
+async function answerOf(url: string): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  get(url, { agent: false }, async (response) => resolve(await text(response)))
+    .on("error", () => resolve("closed"))
+    .setTimeout(15_000, () => resolve("no answer"));
+  return promise;
+}
 
 /** A port that nobody listens on, for the moment. */
 async function freePort(): Promise<number> {
