@@ -11,6 +11,7 @@ import {
 } from "./key-set.ts";
 import { generatePrivateKey } from "./private-key.ts";
 import {
+  EMPTY_RING,
   isRotationDue,
   isSameLine,
   type KeyNeed,
@@ -26,6 +27,7 @@ import {
   stateOf,
   steadyPeriodOf,
   TICK_SECONDS,
+  unannouncedKeysOf,
   withFirstKey,
   withLateEnds,
   withLifetimes,
@@ -58,9 +60,24 @@ export async function openManagedKeys(options: ManagedKeysOptions): Promise<Adap
   const { now, onEvent } = options;
   let { rotation, needs } = options;
   const store = neverBackwards(options.store);
-  let { ring } = await changeRing(store, (stored) => prepared(stored, needs, now()));
+  let ring = await prepare(needs);
   let view = viewOf(ring, needs, now());
   let states = statesOf(ring, now());
+
+  /** Makes the keys that are lacking, and tells of those that no verifier can know yet. */
+  async function prepare(wanted: readonly KeyNeed[]): Promise<Ring> {
+    let before = EMPTY_RING;
+    const saved = await changeRing(store, (stored) => {
+      before = stored;
+      return prepared(stored, wanted, now());
+    });
+    for (const { key } of unannouncedKeysOf(before, saved.ring))
+      onEvent({
+        kind: "warning",
+        message: `${key.algorithm} key ${key.kid} is the first of its kind and signs at once: verifiers that hold a JWK Set without it may refuse its tokens until they fetch the next one. To have it known before: countersign keys generate --algorithm`,
+      });
+    return saved.ring;
+  }
 
   function adopt(next: Ring): void {
     if (next === ring) return;
@@ -123,9 +140,8 @@ export async function openManagedKeys(options: ManagedKeysOptions): Promise<Adap
     },
     async adapt(next) {
       await queue.run(async () => {
-        const saved = await changeRing(store, (stored) => prepared(stored, next.needs, now()));
+        ring = await prepare(next.needs);
         ({ needs, rotation } = next);
-        ring = saved.ring;
         view = viewOf(ring, needs, now());
       });
       announce();

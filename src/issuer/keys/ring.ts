@@ -162,6 +162,16 @@ export function withFirstKey(ring: Ring, need: KeyNeed, key: SigningKey, now: nu
   return withKey(ring, { ...entryOf(need, key, now), activatesAt: now });
 }
 
+/**
+ * The keys of `after` that sign although verifiers may hold a JWK Set without them: it was served from `before`, which
+ * had other keys and not these.
+ */
+export function unannouncedKeysOf(before: Ring, after: Ring): readonly RingKey[] {
+  if (before.keys.length === 0) return [];
+  const known = new Set(before.keys.map(({ key }) => key.kid));
+  return after.keys.filter(({ key, activatesAt }) => activatesAt !== undefined && !known.has(key.kid));
+}
+
 /** The ring with a key that will sign after it has been published for long enough. */
 export function withSuccessor(ring: Ring, need: KeyNeed, key: SigningKey, now: number): Ring {
   return withKey(ring, entryOf(need, key, now));

@@ -35,6 +35,28 @@ describe("another configuration of a running ring", () => {
     expect(ring.published()).toContain(old);
   });
 
+  test("warns of a key that signs before any verifier can know it, and of no other", async () => {
+    const store = recordingStore();
+    await using ring = await openAt(store);
+    expect(ring.events).toEqual([]);
+    await ring.keys.adapt({ needs: [needFor("ES256"), needFor()], rotation: ROTATION });
+    const kid = ring.keys.current().activeKey("token", "ES256")?.key.kid;
+    const warning = {
+      kind: "warning",
+      message: expect.stringContaining(`ES256 key ${kid} is the first of its kind and signs at once`),
+    };
+    expect(ring.events.filter((event) => event.kind === "warning")).toEqual([warning]);
+
+    await ring.keys.adapt({ needs: [needFor("ES256")], rotation: ROTATION });
+    await ring.refreshAt(NOW + HOUR);
+    expect(ring.events.filter((event) => event.kind === "warning")).toEqual([warning]);
+
+    await using restarted = await openAt(store, { needs: [needFor("PS256")] });
+    expect(restarted.events).toEqual([
+      { kind: "warning", message: expect.stringMatching(/^PS256 key \S+ is the first of its kind/) },
+    ]);
+  });
+
   test("whose new key cannot be stored is refused, and nothing signs that is in memory alone", async () => {
     const store = recordingStore();
     await using ring = await openAt(store);
