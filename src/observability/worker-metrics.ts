@@ -32,7 +32,10 @@ export class MetricsOfWorkers<W> {
     const last = this.#latest.get(worker);
     if (!last) return;
     this.#latest.delete(worker);
-    this.#ended = this.#ended.then((ended) => joined([withoutOldKeys(ended, [last]), countersOf(last)]));
+    // Where that fails, for want of a file descriptor say, its counts are lost; what the others have counted is not.
+    this.#ended = this.#ended.then((ended) =>
+      joined([withoutOldKeys(ended, [last]), countersOf(last)]).catch(() => ended),
+    );
   }
 
   /**

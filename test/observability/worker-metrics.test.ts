@@ -36,6 +36,17 @@ test("of a worker that does not answer the counters go on, and nothing else", as
   expect(await told(workers, "b")).toMatchObject({ done: 8, open: 1 });
 });
 
+test("counts that cannot be added up are lost, and those of others are not", async () => {
+  const workers = new MetricsOfWorkers<string>();
+  workers.report("a", [{ ...counted(3), aggregator: "nonsense" as "sum" }]);
+  workers.end("a");
+  workers.report("b", [counted(5)]);
+  workers.end("b");
+  workers.report("c", [counted(2)]);
+  workers.end("c");
+  expect(await told(workers)).toMatchObject({ done: 7 });
+});
+
 test("a worker that ends while the text is made is counted once", async () => {
   const workers = new MetricsOfWorkers<string>();
   workers.report("a", [counted(5)]);
