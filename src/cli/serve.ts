@@ -36,6 +36,8 @@ export function addServeCommand(program: Command): Command {
     .addOption(logLevelOption())
     .addOption(logFormatOption())
     .action(async (flags: ConfigurationFlags) => {
+      // Whoever reloads a service does not wait until it has started, and by itself the signal ends the process.
+      process.on("SIGHUP", () => {});
       const read = () => readConfiguration(flags, { upstreamIsEnough: true });
       const parsed = await read();
       const log = createLog(parsed.config.log);

@@ -1,4 +1,13 @@
-import { appendFileSync, mkdirSync, renameSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
@@ -128,6 +137,30 @@ test("SIGHUP has the file read again, changed or not", async () => {
   const { sidecar } = await startBetween();
   process.kill(sidecar.pid, "SIGHUP");
   await printed(sidecar, /is used from now on\n/);
+  expect(await ask(sidecar.url)).toBe("one");
+});
+
+test.each([1, 2])("SIGHUP does no harm while it starts (workers: %i)", async (workers) => {
+  const one = await startNamed("one");
+  const folder = newFolder();
+  const begun = join(folder, "begun");
+  writeFileSync(
+    join(folder, "slow.mjs"),
+    `import cluster from "node:cluster";
+    import { writeFileSync } from "node:fs";
+    writeFileSync(${JSON.stringify(begun)}, String(cluster.isWorker ? process.ppid : process.pid));
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    export default async () => ({});`,
+  );
+  const policies = "policies: [{name: all, module: ./slow.mjs}]\n";
+  writeFileSync(join(folder, "sidecar.yaml"), yamlFor(one.url, `workers: ${workers}\n${policies}`));
+  const starting = startCommand(["serve"], { cwd: folder });
+  const pidOf = () => (existsSync(begun) ? Number(readFileSync(begun, "utf8")) : 0);
+  await vi.waitFor(() => expect(pidOf()).toBeGreaterThan(0), { timeout: 10_000, interval: 5 });
+  const pid = pidOf();
+  process.kill(pid, "SIGHUP");
+  await using sidecar = await starting;
+  expect(sidecar.pid).toBe(pid);
   expect(await ask(sidecar.url)).toBe("one");
 });
 
