@@ -349,7 +349,7 @@ describe("no tunnel without a real switch to WebSocket:", () => {
 
     expect(statusesOf(received)).toEqual([Number(bytes.slice(9, 12))]);
     expect(received).not.toMatch(/^upgrade:/im);
-    expect(received.match(/^connection: .*$/gim)).toEqual(["connection: close"]);
+    expect(received.match(/^connection: .*$/gim)).toEqual(["Connection: close"]);
     expect(backend.received()).not.toContain("tunnelled");
   });
 
@@ -390,7 +390,7 @@ describe("an answer that opens no WebSocket is framed anew", () => {
     expect(received.split("\r\n\r\n").slice(1).join("\r\n\r\n")).toBe(body);
     expect(received).toMatch(/^X-Kept: 1\r$/m);
     expect(received).not.toMatch(/^(?:keep-alive|x-hop|x-trailer):/im);
-    expect(received.match(/^connection: .*$/gim)).toEqual(["connection: close"]);
+    expect(received.match(/^connection: .*$/gim)).toEqual(["Connection: close"]);
   });
 
   test("and a second response behind it goes nowhere (CVE-2026-6733)", async () => {

@@ -40,7 +40,7 @@ describe("OPTIONS of the server as a whole (RFC 9110 §9.3.7) is answered here, 
     );
 
     expect(statusesOf(answer)).toEqual([204]);
-    expect(linesOf(answer, "connection")).toEqual(["connection: close"]);
+    expect(linesOf(answer, "connection")).toEqual(["Connection: close"]);
     expect(received).toBe("");
   });
 
@@ -216,7 +216,6 @@ describe("a response without content has none, however its backend frames it", (
 });
 
 describe("an HTTP/1.0 client", () => {
-  const lowerCase = (line: string) => line.toLowerCase();
   const CHUNKED = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
 
   test.each(["", "Connection: keep-alive\r\n"])(
@@ -225,10 +224,20 @@ describe("an HTTP/1.0 client", () => {
       const { answer } = await relay(`GET / HTTP/1.0\r\n${field}\r\n`, CHUNKED);
 
       expect(linesOf(answer, "transfer-encoding")).toEqual([]);
-      expect(linesOf(answer, "connection").map(lowerCase)).toEqual(["connection: close"]);
+      expect(linesOf(answer, "connection")).toEqual(["Connection: close"]);
       expect(answer.split("\r\n\r\n")[1]).toBe("abc");
     },
   );
+
+  test("gets repeated fields where the backend put them", async () => {
+    const lines = ["X-A: 1", "Set-Cookie: a=1", "x-a: 2", "set-cookie: b=2"];
+    const { answer } = await relay(
+      "GET / HTTP/1.0\r\n\r\n",
+      `HTTP/1.1 200 OK\r\n${lines.join("\r\n")}\r\nContent-Length: 0\r\n\r\n`,
+    );
+
+    expect(answer.split("\r\n").slice(1, 5)).toEqual(lines);
+  });
 
   test("keeps its connection where it asks for that, and the response has a length", async () => {
     await using backend = await startRawBackend();
@@ -242,9 +251,9 @@ describe("an HTTP/1.0 client", () => {
     );
 
     expect(statusesOf(answer)).toEqual([200, 200]);
-    expect(answer.match(/^connection: .*$/gim)?.map((line) => lowerCase(line.trim()))).toEqual([
-      "connection: keep-alive",
-      "connection: close",
+    expect(answer.match(/^connection: .*$/gim)?.map((line) => line.trim())).toEqual([
+      "Connection: keep-alive",
+      "Connection: close",
     ]);
   });
 });

@@ -203,7 +203,12 @@ describe("limits.bodyBytes", () => {
     const answer = await sendRaw(sidecar.port, `${CHUNKED}\r\n${piece.repeat(64)}0\r\n\r\n`);
 
     expect(statusesOf(answer)).toEqual([413]);
-    expect(backend.received().match(/x{2,}/g)?.join("").length ?? 0).toBeLessThanOrEqual(1024);
+    expect(
+      backend
+        .received()
+        .match(/x{100,}/g)
+        ?.join("").length ?? 0,
+    ).toBeLessThanOrEqual(1024);
   });
 
   test("without it a body may be as long as it is", async () => {

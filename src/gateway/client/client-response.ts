@@ -23,8 +23,8 @@ export function sendContinue(clientResponse: ClientResponse): void {
  * HTTP/2 goes on: what was wrong with one of its streams says nothing of the others.
  */
 export function announceEnd(clientResponse: ClientResponse): void {
-  if (!isHttp2Response(clientResponse) && !clientResponse.headersSent)
-    clientResponse.setHeader("connection", "close");
+  // Not a field that is set before the others: Node.js would then put lines of one name together.
+  if (!isHttp2Response(clientResponse) && !clientResponse.headersSent) clientResponse.shouldKeepAlive = false;
 }
 
 /** Begins a response of Countersign's own. */

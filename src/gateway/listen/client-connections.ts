@@ -180,5 +180,5 @@ function endBehind(last: ServerResponse, socket: Socket): void {
 }
 
 function endsConnection(clientResponse: ServerResponse): boolean {
-  return clientResponse.getHeader("connection") === "close";
+  return !clientResponse.shouldKeepAlive;
 }
