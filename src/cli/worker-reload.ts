@@ -49,7 +49,7 @@ export async function reloadWorkers(
 
   const parsed = await read().catch(giveUp);
   const order = { source: parsed.source };
-  let needsRestart: readonly string[] = [];
+  let needsRestart: readonly string[] | undefined;
   for (const worker of workers) {
     const outcome = await tell(worker, order);
     if (!outcome) continue;
@@ -57,6 +57,9 @@ export async function reloadWorkers(
     ({ needsRestart } = outcome);
     break;
   }
+  // It would be tried by those that are started next, and there would be no way back.
+  if (!needsRestart)
+    return giveUp(new Error("no process runs at this moment that could try it; SIGHUP has it tried again"));
   adopt(parsed);
   while (rest().length > 0)
     await Promise.all(

@@ -54,6 +54,13 @@ test.each([
   expect(second.orders).toEqual([{ source: PARSED.source }]);
 });
 
+test("where no worker is left to try it, it is not used by those that are started next", async () => {
+  const ended = workerThat(1, async () => undefined);
+  const { outcome, hasAdopted } = await reloaded([ended, ended]);
+  expect(outcome).toEqual(expect.objectContaining({ message: expect.stringMatching(/^no process runs/) }));
+  expect(hasAdopted).toBe(false);
+});
+
 test("a worker that hangs keeps none of the others from the new configuration, and it is said which", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   try {
