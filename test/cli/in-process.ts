@@ -45,6 +45,7 @@ export async function runHere(
   const { exitCode } = process;
   const before = process.cwd();
   const errorListeners = process.stdout.listeners("error");
+  const hangupListeners = process.listeners("SIGHUP");
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
   process.chdir(cwd);
   process.exitCode = undefined;
@@ -58,5 +59,7 @@ export async function runHere(
     for (const stream of streams) stream.mockRestore();
     for (const listener of process.stdout.listeners("error"))
       if (!errorListeners.includes(listener)) process.stdout.off("error", listener as () => void);
+    for (const listener of process.listeners("SIGHUP"))
+      if (!hangupListeners.includes(listener)) process.off("SIGHUP", listener);
   }
 }
