@@ -3,13 +3,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { startBackend } from "../support/backend.ts";
 import { runCommand, startCommand, temporaryFolder } from "../support/command-line.ts";
+import { freePort } from "../support/free-port.ts";
 import { withoutRequests } from "../support/log.ts";
-
-/** A port that nothing listens on now. */
-async function freePort(): Promise<number> {
-  await using backend = await startBackend();
-  return backend.port;
-}
 
 /** What the demo backend says of a request. */
 async function ask(url: string, headers: Record<string, string> = {}) {

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test, vi } from "vitest";
 import { startBackend } from "../support/backend.ts";
 import { startCommand, temporaryFolder } from "../support/command-line.ts";
+import { freePort } from "../support/free-port.ts";
 import { connectTo, startLoad } from "../support/load.ts";
 import { printed, workersOf } from "../support/workers.ts";
 
@@ -98,10 +99,4 @@ async function answerOf(url: string): Promise<string> {
     .on("error", () => resolve("closed"))
     .setTimeout(15_000, () => resolve("no answer"));
   return promise;
-}
-
-/** A port that nobody listens on, for the moment. */
-async function freePort(): Promise<number> {
-  await using server = await startBackend();
-  return server.port;
 }

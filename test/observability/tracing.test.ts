@@ -5,6 +5,7 @@ import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { createSidecar, parseConfig, type TracingEvent } from "../../src/index.ts";
 import { apiKeyEntry } from "../support/api-keys.ts";
 import { startBackend } from "../support/backend.ts";
+import { freePort } from "../support/free-port.ts";
 import { connectHttp2, LISTEN_HTTP2 } from "../support/http2-client.ts";
 import { sendSpansTo, startOtlpReceiver } from "../support/otlp-receiver.ts";
 import { sendRaw } from "../support/raw-client.ts";
@@ -532,9 +533,3 @@ describe("a collector that takes nothing disturbs no request", () => {
     await expect.poll(() => warnings).toContain("a bug of the caller");
   });
 });
-
-/** A port that nothing listens on. */
-async function freePort(): Promise<number> {
-  await using receiver = await startOtlpReceiver();
-  return receiver.port;
-}

@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
-import { randomBytes, randomInt } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { chmodSync, cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
@@ -13,6 +13,7 @@ import type { SigningAlgorithm } from "../../src/issuer/algorithms.ts";
 import { type RecordedRequest, startBackend } from "./backend.ts";
 import { temporaryFolder } from "./command-line.ts";
 import type { RunningExample } from "./example.ts";
+import { freePort } from "./free-port.ts";
 import { AUDIENCE, startTokenSidecar, type TokenSidecarOptions } from "./tokens.ts";
 
 /** A web server of `examples`, configured by the files of one folder. */
@@ -46,7 +47,8 @@ export async function startServerExample(
   await using started = new AsyncDisposableStack();
   const folder = started.use(temporaryFolder());
   const application = started.use(await startApplication());
-  const [port = 0, innerPort = 0] = await freePorts(2);
+  const port = await freePort();
+  const innerPort = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const sidecar = started.use(await startTokenSidecar(url, algorithm, { keys }));
   copyFiles(example.folder, folder.path, {
@@ -177,22 +179,4 @@ async function isListening(port: number): Promise<boolean> {
   } finally {
     socket.destroy();
   }
-}
-
-/** Free ports for a program that cannot choose one itself: below those that systems give away by themselves. */
-async function freePorts(count: number): Promise<number[]> {
-  const ports = new Set<number>();
-  while (ports.size < count) {
-    const port = randomInt(20_000, 32_000);
-    const server = createServer().listen(port, "127.0.0.1");
-    try {
-      await once(server, "listening");
-      ports.add(port);
-    } catch {
-      // Taken: another one, then.
-    } finally {
-      server.close();
-    }
-  }
-  return [...ports];
 }
