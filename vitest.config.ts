@@ -13,8 +13,8 @@ const alone = files.filter((file) => NEEDS_A_PROCESS.test(readFileSync(file, "ut
 export default defineConfig({
   test: {
     pool: "forks",
-    // Tests wait for time-outs and for other processes: with two cores four of them keep both busy.
-    maxWorkers: 4,
+    // Tests wait for time-outs and for other processes most of the time: it takes six of them to keep two cores busy.
+    maxWorkers: 6,
     // For what would never end: where a short time is the claim, the test says so.
     testTimeout: 60_000,
     hookTimeout: 60_000,
