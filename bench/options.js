@@ -1,0 +1,72 @@
+import { parseArgs } from "node:util";
+import { CONTESTANTS, LIMIT } from "./contestants.js";
+
+const FEWEST_ROUNDS = 3;
+
+const HELP = `Measures what a request costs: Countersign, its peers, and the least that this stack can do.
+
+  npm run bench                           about eight minutes
+  npm run bench -- --quick                under a minute, and less exact
+
+  --only NAME,NAME   measures these, and "${LIMIT}", which the others are compared with
+  --rounds N         takes so many turns each, at least ${FEWEST_ROUNDS} (default: 5; with --quick: 3)
+  --json FILE        writes every figure of every round
+  --svg FILE         draws the CPU time a request
+  --help             tells this
+
+Contestants:
+${CONTESTANTS.map(({ name, title }) => `  ${name.padEnd(21)} ${title}`).join("\n")}
+
+It measures the CPU time that the kernel counts for a process, and so needs Linux. It pins with taskset, and uses nginx and
+wrk where they are on the PATH; what is missing it does without.`;
+
+/** For how many milliseconds each thing is measured, and how often. A turn of a quick run may be shorter. */
+const QUICK = { rounds: 3, turn: 2000, signature: 60, oneConnection: 250, starts: 3, longTurn: 2000 };
+const FULL = { rounds: 5, turn: 5000, signature: 500, oneConnection: 2000, starts: 7, longTurn: 15_000 };
+
+/**
+ * What the command line asks for: the contestants, the files, and for how many milliseconds each thing is measured.
+ * Ends the process with 2 where it cannot be understood.
+ */
+export function readOptions() {
+  const { values } = parse();
+  if (values.help) {
+    console.log(HELP);
+    process.exit(0);
+  }
+  const plan = values.quick ? QUICK : FULL;
+  const rounds = Number(values.rounds ?? plan.rounds);
+  if (!Number.isInteger(rounds) || rounds < FEWEST_ROUNDS) fail(`--rounds: at least ${FEWEST_ROUNDS}`);
+  return { ...values, plan: { ...plan, rounds }, contestants: chosen(values.only) };
+}
+
+function parse() {
+  try {
+    return parseArgs({
+      options: {
+        quick: { type: "boolean", default: false },
+        only: { type: "string" },
+        rounds: { type: "string" },
+        json: { type: "string" },
+        svg: { type: "string" },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    });
+  } catch (error) {
+    return fail(error.message);
+  }
+}
+
+function chosen(only) {
+  if (only === undefined) return CONTESTANTS;
+  const names = new Set(only.split(","));
+  for (const name of names) {
+    if (!CONTESTANTS.some((contestant) => contestant.name === name)) fail(`--only: there is no "${name}"`);
+  }
+  return CONTESTANTS.filter(({ name }) => name === LIMIT || names.has(name));
+}
+
+function fail(message) {
+  console.error(`${message}\nnpm run bench -- --help`);
+  process.exit(2);
+}

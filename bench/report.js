@@ -1,0 +1,67 @@
+import { median, medianRatio } from "./statistics.js";
+
+/** Prints what was measured, as Markdown. */
+export function printReport({ machine, contestants, skipped, rawRounds, aloneRounds, budget }) {
+  const { node, system, processors, loadAverage, backend, load, isPinned, rounds } = machine;
+  console.log(`Node.js ${node}, ${system}, ${processors}, load ${loadAverage} before the run.`);
+  console.log(
+    `Backend: ${backend}; load: ${load}, 64 connections; ${isPinned ? "the proxy has a core for itself" : "nothing is pinned"}; ${rounds} rounds.`,
+  );
+  if (loadAverage > 0.5)
+    console.log("The machine was busy with other work: these figures are not to be trusted.");
+
+  const limit = contestants[0].rounds.map(({ microseconds }) => microseconds);
+  table(
+    ["", "CPU µs a request", "ratio to bare undici", "requests/s", "p50 µs", "p99 µs", "RSS MB", "token"],
+    contestants.map((contestant) => {
+      const of = (key) => contestant.rounds.map((round) => round[key]);
+      return [
+        contestant.title,
+        median(of("microseconds")).toFixed(1),
+        medianRatio(of("microseconds"), limit).toFixed(2),
+        median(of("requestsPerSecond")).toFixed(0),
+        median(of("p50")).toFixed(0),
+        median(of("p99")).toFixed(0),
+        median(of("memoryMegabytes")).toFixed(0),
+        contestant.algorithm === undefined ? "does not sign" : `${contestant.algorithm}, verified`,
+      ];
+    }),
+  );
+  if (skipped.length > 0) console.log();
+  for (const { title, missing } of skipped)
+    console.log(`Not measured: ${title}; ${missing} is not installed.`);
+
+  table(
+    ["one raw signature", "CPU µs"],
+    Object.keys(rawRounds[0]).map((algorithm) => [
+      algorithm,
+      median(rawRounds.map((round) => round[algorithm])).toFixed(1),
+    ]),
+  );
+  table(
+    ["one connection", "p50 µs"],
+    Object.keys(aloneRounds[0]).map((name) => [
+      name,
+      median(aloneRounds.map((round) => round[name])).toFixed(0),
+    ]),
+  );
+  table(
+    ["budget", "at most", "measured", ""],
+    budget.map(({ what, atMost, measured = "not measured", isMet }) => [
+      what,
+      atMost,
+      measured,
+      isMet === undefined ? "" : isMet ? "met" : "**not met**",
+    ]),
+  );
+}
+
+/** The first column is text, and so is what is no number. */
+function table(headings, rows) {
+  const isNumber = headings.map((_, column) => rows.every((row) => /^[\d.]+$/.test(row[column])));
+  const print = (cells) => console.log(`| ${cells.join(" | ")} |`);
+  console.log();
+  print(headings);
+  print(isNumber.map((number) => (number ? "--:" : "---")));
+  for (const row of rows) print(row);
+}
