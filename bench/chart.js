@@ -1,11 +1,13 @@
 import { median, medianRatio } from "./statistics.js";
 
 const WIDTH = 960;
-const LEFT = 400;
+const LEFT = 480;
 const RIGHT = 130;
 const TOP = 60;
 const ROW = 28;
 const BAR = 18;
+/** A bar of more than so many limits is cut, or the others could not be told apart. */
+const LONGEST_LIMITS = 8;
 
 /** The CPU time a request of each contestant as a bar, the least first; a line stands at the limit of the stack. SVG. */
 export function drawChart({ machine, contestants }) {
@@ -16,32 +18,35 @@ export function drawChart({ machine, contestants }) {
       return { title, isCountersign, value: median(values), ratio: medianRatio(values, limits) };
     })
     .toSorted((a, b) => a.value - b.value);
-  const scale = (WIDTH - LEFT - RIGHT) / rows.at(-1).value;
+  const longest = Math.min(rows.at(-1).value, LONGEST_LIMITS * median(limits));
+  const scale = (WIDTH - LEFT - RIGHT) / longest;
   const bottom = TOP + rows.length * ROW;
   const limit = LEFT + median(limits) * scale;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${bottom + 36}" font-family="system-ui, sans-serif" font-size="13" role="img">
 <title>CPU microseconds a request, less is better: ${rows.map(({ title, value }) => escaped(`${title} ${value.toFixed(1)}`)).join("; ")}</title>
 <style>
-.page{fill:#fff}text{fill:#1d2430}.note{fill:#3d4450}.own{fill:#2f9e6e}.other{fill:#a9b2c0}line{stroke:#5d6675;stroke-dasharray:4 3}
-@media(prefers-color-scheme:dark){.page{fill:#0d1117}text{fill:#e6eaf0}.note{fill:#b3bcc9}.own{fill:#3fb984}.other{fill:#5b6676}line{stroke:#9aa5b5}}
+.page{fill:#fff}.cut{stroke:#fff;stroke-width:3}text{fill:#1d2430}.note{fill:#3d4450}.own{fill:#2f9e6e}.other{fill:#a9b2c0}line{stroke:#5d6675;stroke-dasharray:4 3}
+@media(prefers-color-scheme:dark){.page{fill:#0d1117}.cut{stroke:#0d1117}text{fill:#e6eaf0}.note{fill:#b3bcc9}.own{fill:#3fb984}.other{fill:#5b6676}line{stroke:#9aa5b5}}
 .name{font-weight:600}
 </style>
 <rect class="page" width="100%" height="100%"/>
 <text x="16" y="26" font-size="16" font-weight="600">CPU µs a request, less is better</text>
 <text x="16" y="46" class="note">${escaped(`Node.js ${machine.node}, ${machine.processors}; × is the ratio to bare undici`)}</text>
-${rows.map((row, index) => barOf(row, TOP + index * ROW, scale)).join("\n")}
+${rows.map((row, index) => barOf(row, TOP + index * ROW, scale, longest)).join("\n")}
 <line x1="${limit.toFixed(1)}" x2="${limit.toFixed(1)}" y1="${TOP - 4}" y2="${bottom + 4}"/>
 <text x="${limit.toFixed(1)}" y="${bottom + 22}" class="note" text-anchor="middle">the limit of this stack</text>
 </svg>
 `;
 }
 
-function barOf({ title, isCountersign, value, ratio }, y, scale) {
-  const width = value * scale;
+function barOf({ title, isCountersign, value, ratio }, y, scale, longest) {
+  const width = Math.min(value, longest) * scale;
   const middle = y + BAR - 4;
+  const cut = `<path class="cut" d="M${LEFT + width - 24} ${y + BAR + 2}l8 -${BAR + 4}m6 0l-8 ${BAR + 4}"/>`;
   return (
     `<text x="${LEFT - 10}" y="${middle}" text-anchor="end"${isCountersign ? ' class="name"' : ""}>${escaped(title)}</text>` +
     `<rect class="${isCountersign ? "own" : "other"}" x="${LEFT}" y="${y}" width="${width.toFixed(1)}" height="${BAR}" rx="3"/>` +
+    (value > longest ? cut : "") +
     `<text x="${(LEFT + width + 8).toFixed(1)}" y="${middle}">${value.toFixed(1)} (${ratio.toFixed(2)}×)</text>`
   );
 }

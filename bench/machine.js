@@ -4,7 +4,7 @@ import { loadProgram } from "./load.js";
 import { isPinned } from "./processes.js";
 
 /** What the figures depend on, for whoever compares them with their own. */
-export function machineOf({ rounds }) {
+export function machineOf({ rounds, isQuick }) {
   return {
     node: process.version,
     system: `${process.platform} ${release()}`,
@@ -15,5 +15,6 @@ export function machineOf({ rounds }) {
     load: loadProgram,
     isPinned,
     rounds,
+    isQuick,
   };
 }

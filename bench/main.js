@@ -26,10 +26,8 @@ import {
 } from "./turns.js";
 
 /** With `--quick` the turns become as short as it takes to end by then, but not shorter than what still says something. */
-const QUICK_ENDS_AFTER_MILLISECONDS = 52_000;
+const QUICK_ENDS_AFTER_MILLISECONDS = 48_000;
 const SHORTEST_TURN_MILLISECONDS = 150;
-/** What a turn takes beside the load itself: to start its program, and to end it. */
-const TURN_OVERHEAD_MILLISECONDS = 180;
 
 /** What is compiled while it runs becomes faster for some seconds. */
 const WARM_UP_TURNS = 2;
@@ -43,7 +41,7 @@ const startedAt = performance.now();
 const folder = mkdtempSync(join(tmpdir(), "countersign-bench-"));
 process.once("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
 await leaveProxyCore();
-const machine = machineOf(plan);
+const machine = machineOf({ rounds: plan.rounds, isQuick: quick });
 
 const backendPort = await startBackend(folder);
 const context = { folder, upstream: `http://127.0.0.1:${backendPort}`, keys: makeKeys() };
@@ -62,11 +60,19 @@ const plain = byName.get("countersign");
 for (let i = 0; plain !== undefined && i < plan.starts; i++)
   startTimes.push(await startMilliseconds(plain, context));
 
-const turnMilliseconds = quick ? shortTurn() : plan.turn;
+const alone = {
+  direct: { port: backendPort },
+  nginx: byName.get("nginx"),
+  bare: byName.get("bare"),
+  countersign: plain,
+};
+const turnMilliseconds = quick ? await shortTurn() : plan.turn;
 for (const contestant of opened) {
   say(`warming up ${contestant.name}`);
   await takeTurn(contestant, WARM_UP_TURNS * turnMilliseconds);
 }
+
+for (const algorithm of ALGORITHMS) await signatures.measure(algorithm, plan.signature);
 
 const rawRounds = [];
 for (let round = 1; round <= plan.rounds; round++) {
@@ -81,12 +87,6 @@ for (let round = 1; round <= plan.rounds; round++) {
   for (const contestant of opened) if (contestant.hasMetrics) await loopDelayMilliseconds(contestant);
 }
 
-const alone = {
-  direct: { port: backendPort },
-  nginx: byName.get("nginx"),
-  bare: byName.get("bare"),
-  countersign: plain,
-};
 const aloneRounds = [];
 for (let round = 1; round <= plan.rounds; round++) {
   say(`one connection, round ${round} of ${plan.rounds}`);
@@ -101,9 +101,16 @@ const rsa = byName.get("countersign-rs256");
 const loopDelay = rsa && (await loadedLoopDelayMilliseconds(rsa, plan.longTurn));
 say("");
 
-for (const { child } of [...opened, signatures]) await stop(child);
+await Promise.all([...opened, signatures].map(({ child }) => stop(child)));
 const measured = opened.map(({ child, commandLine, port, adminPort, ...figures }) => figures);
-const results = { machine, contestants: measured, rawRounds, aloneRounds, startTimes, loopDelay };
+const results = {
+  machine: { ...machine, turnMilliseconds },
+  contestants: measured,
+  rawRounds,
+  aloneRounds,
+  startTimes,
+  loopDelay,
+};
 const report = {
   ...results,
   skipped: skipped.map(({ title, missing }) => ({ title, missing })),
@@ -123,13 +130,15 @@ function makeKeys() {
 }
 
 /** What is left for one turn of a quick run. */
-function shortTurn() {
+async function shortTurn() {
   const { rounds, oneConnection, signature, longTurn } = plan;
-  const aloneTurns = rounds * 4;
-  const others =
-    aloneTurns * (oneConnection + TURN_OVERHEAD_MILLISECONDS) + rounds * 2 * signature + longTurn;
+  const before = performance.now();
+  await aloneMicroseconds({ port: backendPort }, oneConnection);
+  // A turn takes longer than the load itself: its program starts and ends.
+  const aloneTurn = performance.now() - before;
+  const others = rounds * (Object.keys(alone).length * aloneTurn + ALGORITHMS.length * signature) + longTurn;
   const left = QUICK_ENDS_AFTER_MILLISECONDS - (performance.now() - startedAt) - others;
-  const milliseconds = left / (opened.length * (rounds + WARM_UP_TURNS)) - TURN_OVERHEAD_MILLISECONDS;
+  const milliseconds = left / (opened.length * (rounds + WARM_UP_TURNS)) - (aloneTurn - oneConnection);
   return Math.round(Math.min(plan.turn, Math.max(SHORTEST_TURN_MILLISECONDS, milliseconds)));
 }
 

@@ -34,6 +34,7 @@ export function readOptions() {
     console.log(HELP);
     process.exit(0);
   }
+  if (process.platform !== "linux") fail("It measures what Linux counts for a process.");
   const plan = values.quick ? QUICK : FULL;
   const rounds = Number(values.rounds ?? plan.rounds);
   if (!Number.isInteger(rounds) || rounds < FEWEST_ROUNDS) fail(`--rounds: at least ${FEWEST_ROUNDS}`);

@@ -20,7 +20,7 @@ export function findProgram(name) {
 }
 
 const taskset = findProgram("taskset");
-const [proxyCore, ...otherCores] = allowedCores();
+const [proxyCore, ...otherCores] = process.platform === "linux" ? allowedCores() : [];
 
 /** Whether what is measured has a core for itself. */
 export const isPinned = taskset !== undefined && otherCores.length > 0;

@@ -1,14 +1,29 @@
 import { median, medianRatio } from "./statistics.js";
 
+/** Processes that ran or waited for a core on average, without this program. */
+const BUSY = 0.5;
+
 /** Prints what was measured, as Markdown. */
 export function printReport({ machine, contestants, skipped, rawRounds, aloneRounds, budget }) {
-  const { node, system, processors, loadAverage, backend, load, isPinned, rounds } = machine;
+  const {
+    node,
+    system,
+    processors,
+    loadAverage,
+    backend,
+    load,
+    isPinned,
+    rounds,
+    turnMilliseconds,
+    isQuick,
+  } = machine;
   console.log(`Node.js ${node}, ${system}, ${processors}, load ${loadAverage} before the run.`);
   console.log(
-    `Backend: ${backend}; load: ${load}, 64 connections; ${isPinned ? "the proxy has a core for itself" : "nothing is pinned"}; ${rounds} rounds.`,
+    `Backend: ${backend}; load: ${load}, 64 connections; ${isPinned ? "the proxy has a core for itself" : "nothing is pinned"}; ${rounds} rounds of ${turnMilliseconds / 1000} s.`,
   );
-  if (loadAverage > 0.5)
-    console.log("The machine was busy with other work: these figures are not to be trusted.");
+  if (isQuick) console.log("A quick run: the programs were not warm yet, some less than others.");
+  if (loadAverage > BUSY)
+    console.log("The machine was busy before the run: if it still was, these figures say little.");
 
   const limit = contestants[0].rounds.map(({ microseconds }) => microseconds);
   table(

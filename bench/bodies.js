@@ -1,0 +1,114 @@
+// What a body of 1 GB costs either way, through Countersign and through a bare undici: CPU time, and memory that grows.
+//
+//   npm exec -s -- node bench/bodies.js           two minutes
+//   npm exec -s -- node bench/bodies.js --quick   bodies of 100 MB, and less exact
+//
+// The two take turns; what counts is the median of the rounds, and of their ratios.
+import { generateKeyPairSync } from "node:crypto";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { fileURLToPath } from "node:url";
+import { ECHO_PATH } from "./backend.js";
+import { piecesOf } from "./body.js";
+import { CONTESTANTS } from "./contestants.js";
+import { open } from "./open.js";
+import { cpuMicroseconds, freePort, leaveProxyCore, residentMegabytes, start, stop } from "./processes.js";
+import { untilAnswered } from "./requests.js";
+import { median, medianRatio } from "./statistics.js";
+
+const QUICK = process.argv.includes("--quick");
+const BYTES = QUICK ? 1e8 : 1e9;
+const ROUNDS = 3;
+const WARM_UP_BYTES = BYTES / 10;
+const MEMORY_EVERY_MILLISECONDS = 20;
+/** Of the budget. */
+const MOST_GROWTH_MEGABYTES = 64;
+const LEAST_RATIO = 0.8;
+
+const WAYS = { download, upload };
+
+const folder = mkdtempSync(join(tmpdir(), "countersign-bench-"));
+process.once("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+await leaveProxyCore();
+const backendPort = await startBackend();
+const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+const context = { folder, upstream: `http://127.0.0.1:${backendPort}`, keys: { privateKey } };
+const opened = [];
+for (const name of ["bare", "countersign"]) {
+  const contestant = CONTESTANTS.find((candidate) => candidate.name === name);
+  opened.push(await open(contestant, context));
+}
+
+console.log("| | bytes a CPU second, bare undici | Countersign | ratio | memory grows by | |");
+console.log("| --- | --: | --: | --: | --: | --- |");
+for (const [name, transfer] of Object.entries(WAYS)) {
+  const rounds = opened.map(() => []);
+  for (const { port } of opened) await transfer(port, WARM_UP_BYTES);
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [index, contestant] of opened.entries())
+      rounds[index].push(await measure(contestant, transfer));
+  }
+  const [bare, own] = rounds.map((figures) => figures.map(({ bytesPerSecond }) => bytesPerSecond));
+  const ratio = medianRatio(own, bare);
+  const growth = Math.max(...rounds[1].map(({ megabytes }) => megabytes));
+  const isMet = ratio >= LEAST_RATIO && growth < MOST_GROWTH_MEGABYTES;
+  const cells = [
+    `${name} of ${BYTES / 1e6} MB`,
+    `${(median(bare) / 1e6).toFixed(0)} MB`,
+    `${(median(own) / 1e6).toFixed(0)} MB`,
+    `${ratio.toFixed(2)} (at least ${LEAST_RATIO})`,
+    `${growth.toFixed(0)} MB (under ${MOST_GROWTH_MEGABYTES})`,
+    isMet ? "met" : "**not met**",
+  ];
+  console.log(`| ${cells.join(" | ")} |`);
+}
+for (const { child } of opened) await stop(child);
+process.exit();
+
+async function startBackend() {
+  const port = await freePort();
+  const program = fileURLToPath(new URL("body-backend.js", import.meta.url));
+  const logFile = join(folder, "backend.log");
+  const child = start([process.execPath, program, String(port)], { logFile });
+  await untilAnswered(child, port, { path: ECHO_PATH, headers: { authorization: "x" }, logFile });
+  return port;
+}
+
+/** The bytes that a CPU second of the proxy carries, and by how much its memory was greater than before at the most. */
+async function measure({ child: { pid }, port }, transfer) {
+  const before = cpuMicroseconds(pid);
+  const megabytesBefore = residentMegabytes(pid);
+  let most = megabytesBefore;
+  const look = () => {
+    most = Math.max(most, residentMegabytes(pid));
+  };
+  const timer = setInterval(look, MEMORY_EVERY_MILLISECONDS);
+  await transfer(port, BYTES);
+  clearInterval(timer);
+  look();
+  const seconds = (cpuMicroseconds(pid) - before) / 1e6;
+  return { bytesPerSecond: BYTES / seconds, megabytes: most - megabytesBefore };
+}
+
+async function download(port, bytes) {
+  const sent = request({ host: "127.0.0.1", port, path: `/orders/${bytes}`, agent: false }).end();
+  const [response] = await once(sent, "response");
+  let received = 0;
+  for await (const piece of response) received += piece.length;
+  if (received !== bytes) throw new Error(`${received} bytes have come, and not ${bytes}`);
+}
+
+async function upload(port, bytes) {
+  const headers = { "content-length": bytes };
+  const sent = request({ host: "127.0.0.1", port, path: "/orders/1", method: "POST", headers, agent: false });
+  const hasAnswer = once(sent, "response");
+  await pipeline(piecesOf(bytes), sent);
+  const [response] = await hasAnswer;
+  let told = "";
+  for await (const piece of response) told += piece;
+  if (Number(told) !== bytes) throw new Error(`${told} bytes have arrived, and not ${bytes}`);
+}
