@@ -54,9 +54,15 @@ export const CASES = {
 /**
  * Writes the configuration of a case into `folder`, which is made.
  *
+ * @param program another build of it
  * @returns {string[]} the command line of the real program
  */
-export function serveCommand(folder, { port, adminPort, upstream }, { issuer, ...settings }) {
+export function serveCommand(
+  folder,
+  { port, adminPort, upstream },
+  { issuer, ...settings },
+  program = PROGRAM,
+) {
   mkdirSync(folder, { recursive: true });
   const file = join(folder, "sidecar.yaml");
   const configuration = {
@@ -69,5 +75,5 @@ export function serveCommand(folder, { port, adminPort, upstream }, { issuer, ..
   };
   // JSON is YAML.
   writeFileSync(file, JSON.stringify(configuration, null, 2));
-  return [process.execPath, PROGRAM, "serve", "-c", file];
+  return [process.execPath, program, "serve", "-c", file];
 }
