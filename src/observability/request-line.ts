@@ -18,8 +18,8 @@ export function wentWell({ status = 0, cause, isComplete }: RequestRecord): bool
   return isComplete && status < 400 && cause === undefined;
 }
 
-/** Paths are as long as a client likes. */
-const MAX_PATH_CHARACTERS = 1024;
+/** Texts are as long as a client or an identity provider likes, and a line is to fit into what a pipe takes whole. */
+const MAX_CHARACTERS = { path: 1024, subject: 256, why: 512, audience: 256 };
 
 /** What JSON and a terminal take as it is. */
 const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
@@ -63,13 +63,13 @@ export function requestLine(
   if (record.policy) line += `,"policy":${quotedWord(record.policy.name)}`;
   if (authentication?.kind === "user") {
     line += `,"authenticator":${quotedWord(authentication.authenticator.name)}`;
-    if (markOf) line += `,"subject":${quoted(markOf(authentication.user.sub))}`;
+    if (markOf) line += `,"subject":${quoted(cut(markOf(authentication.user.sub), MAX_CHARACTERS.subject))}`;
   } else if (authentication?.kind === "invalid")
-    line += `,"authenticator":${quotedWord(authentication.authenticator.name)},"reason":${quoted(authentication.reason)}`;
+    line += `,"authenticator":${quotedWord(authentication.authenticator.name)},"reason":${quoted(cut(authentication.reason, MAX_CHARACTERS.why))}`;
   if (record.status !== undefined) line += `,"status":${record.status}`;
   line += `,"outcome":"${record.isTunnel ? "tunnel" : record.isComplete ? "complete" : "aborted"}"`;
   if (record.code !== undefined) line += `,"code":"${record.code}"`;
-  if (record.cause !== undefined) line += `,"cause":${quoted(record.cause)}`;
+  if (record.cause !== undefined) line += `,"cause":${quoted(cut(record.cause, MAX_CHARACTERS.why))}`;
   if (upstream !== undefined) line += `,"upstream":${quotedWord(upstream)}`;
   if (record.upstreamStatus !== undefined) line += `,"upstreamStatus":${record.upstreamStatus}`;
   line += `,"durationMs":${decimal(endedAt - receivedAt)}`;
@@ -96,8 +96,11 @@ function pathOf(target: string): string | undefined {
   // Of another form nothing is known: it may be anything.
   if (!path.startsWith("/")) return target === "*" ? target : undefined;
   const end = path.search(/[?#]/);
-  const whole = end === -1 ? path : path.slice(0, end);
-  return whole.length <= MAX_PATH_CHARACTERS ? whole : `${whole.slice(0, MAX_PATH_CHARACTERS)}…`;
+  return cut(end === -1 ? path : path.slice(0, end), MAX_CHARACTERS.path);
+}
+
+function cut(text: string, maxCharacters: number): string {
+  return text.length <= maxCharacters ? text : `${text.slice(0, maxCharacters)}…`;
 }
 
 /** The header of the last token, with its full stop, and what is said of it: most tokens have the same. */
@@ -128,7 +131,7 @@ function detailMembers({ audience, lifetimeSeconds, algorithm, additionalClaims 
 
 /** The URL of a request may be the audience, and its query may hold a credential. */
 function withoutQuery(audience: string): string {
-  return audience.replace(/[?#].*/s, "?…");
+  return cut(audience.replace(/[?#].*/s, "?…"), MAX_CHARACTERS.audience);
 }
 
 function decoded(part: string): Record<string, unknown> {

@@ -24,6 +24,22 @@ test.each([
   expect(kept.objects().map(({ status }) => status)).toEqual(logged);
 });
 
+const LONG = "x".repeat(11_000);
+const partners = { name: "partners" };
+
+test.each<[string, object]>([
+  ["who called", { authentication: { kind: "user", authenticator: partners, user: { sub: LONG } } }],
+  ["why a credential is bad", { authentication: { kind: "invalid", authenticator: partners, reason: LONG } }],
+  ["why it failed", { cause: LONG }],
+  ["what was asked for", { clientRequest: { method: "GET", url: `/${LONG}`, headers: {} } }],
+])("a line stays below what a pipe takes whole, however long it is told %s", (_, told) => {
+  const kept = keptLog({ subject: "plain" });
+  kept.log.request(Object.assign(recordOf(502), told));
+  expect(kept.objects()).toHaveLength(1);
+  expect(kept.lines[0]).toContain("…");
+  expect(Buffer.byteLength(kept.lines[0] ?? "")).toBeLessThan(2048);
+});
+
 test.each([
   ["info", ["info", "warn", "error", "announced"]],
   ["warn", ["warn", "error"]],
