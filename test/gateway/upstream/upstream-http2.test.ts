@@ -273,10 +273,12 @@ test("streams that are refused are tried again on no more connections than upstr
 });
 
 test("a backend that says GOAWAY loses no request: those under way end, and others go on a new connection", async () => {
-  let streams = 0;
+  const streams = new Map<unknown, number>();
   await using backend = await startHttp2Backend((stream) => {
-    streams += 1;
-    if (streams % 10 === 0) stream.session?.goaway();
+    const count = (streams.get(stream.session) ?? 0) + 1;
+    streams.set(stream.session, count);
+    // Behind all that are sent once more: there are ten clients, and nothing is sent twice more.
+    if (count === 25) stream.session?.goaway();
     setTimeout(() => {
       // Those that the backend has not heard of when it says so are sent once more.
       if (stream.destroyed) return;
