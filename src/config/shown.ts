@@ -34,7 +34,7 @@ function shown(key: string, written: unknown, checked: unknown): Shown {
   if (Array.isArray(written))
     return written.map((item, index) => shown("", item, Array.isArray(checked) ? checked[index] : undefined));
   if (!isMap(written)) return written as Shown;
-  const defaults = isMap(checked) && !("kind" in checked) ? checked : {};
+  const defaults = isMap(checked) && !isAddress(checked) ? checked : {};
   const keys = new Set([...Object.keys(written), ...Object.keys(defaults)]);
   return Object.fromEntries(
     [...keys].flatMap((name) =>
@@ -46,7 +46,7 @@ function shown(key: string, written: unknown, checked: unknown): Shown {
 }
 
 function shownDefault(key: string, value: unknown): Shown {
-  if (isMap(value) && "kind" in value) return formatAddress(value as unknown as ListenAddress);
+  if (isAddress(value)) return formatAddress(value);
   if (isMap(value)) return shown(key, {}, value);
   return (value ?? null) as Shown;
 }
@@ -65,6 +65,11 @@ export function secretKeysIn(schema: unknown): string[] {
     ...properties.flatMap(([key, value]) => (isMap(value) && value.writeOnly === true ? [key] : [])),
     ...Object.values(schema).flatMap(secretKeysIn),
   ];
+}
+
+/** Nothing else of what the schema makes has a kind. */
+function isAddress(value: unknown): value is ListenAddress {
+  return isMap(value) && "kind" in value;
 }
 
 function isMap(value: unknown): value is Record<string, unknown> {

@@ -1,5 +1,6 @@
 import type { RequestRecord } from "../gateway/request-record.ts";
 import { counter, type Metric } from "./metric.ts";
+import { decodedPart } from "./token-part.ts";
 
 /** What backends answered to the tokens of one key. */
 interface Answers {
@@ -49,13 +50,8 @@ export class KeyAnswers {
     for (const answers of this.#known)
       if (jwt.slice(0, answers.start.length) === answers.start) return answers;
     const start = jwt.slice(0, jwt.indexOf(".") + 1);
-    const answers = { kid: kidIn(start), start, unauthorized: 0, forbidden: 0, other: 0 };
+    const answers = { kid: String(decodedPart(start).kid), start, unauthorized: 0, forbidden: 0, other: 0 };
     this.#known = [...this.#known, answers];
     return answers;
   }
-}
-
-/** RFC 7515 §4.1.4. The header is Countersign's own. */
-function kidIn(start: string): string {
-  return (JSON.parse(Buffer.from(start, "base64url").toString()) as { kid: string }).kid;
 }

@@ -9,6 +9,7 @@ export async function textOf(processes: readonly (readonly Metric[])[]): Promise
 /** The metrics of several processes as those of one. */
 export async function joined(processes: readonly (readonly Metric[])[]): Promise<readonly Metric[]> {
   const metrics = await (await registryOf(processes)).getMetricsAsJSON();
+  // For prom-client the type of a metric is an enum, which its JSON has not.
   return metrics as unknown as readonly Metric[];
 }
 

@@ -25,6 +25,7 @@ const LIFETIME_SECONDS = 60;
 export async function checkTokens(options: TokenCheckOptions): Promise<Finding[]> {
   let verifier: JWTVerifyGetKey;
   try {
+    // Whether it is one is what jose looks at.
     verifier = createLocalJWKSet(options.jwks as unknown as JSONWebKeySet);
   } catch {
     // What is wrong with the document has been told.

@@ -83,7 +83,7 @@ export class ClientConnections {
       return false;
     }
     // Behind a response that closes the connection nothing is handled (RFC 9112 §9.6).
-    if ([...state.unfinished].some(endsConnection)) state.isEnding = true;
+    for (const owed of state.unfinished) if (endsConnection(owed)) state.isEnding = true;
     state.unfinished.add(clientResponse);
     clientResponse.once("close", () => {
       state.unfinished.delete(clientResponse);
