@@ -5,8 +5,8 @@ import { answerProblem, type RequestProblem, rawProblem } from "../problem.ts";
 
 /** What is under way on one connection. */
 interface ConnectionState {
-  /** Responses that are owed, in the order of their requests. */
-  readonly unfinished: Set<ServerResponse>;
+  /** Responses that are owed, in the order of their requests. A `Set` would leave garbage that keeps later garbage alive. */
+  readonly unfinished: ServerResponse[];
   /** What had been read of the connection when its last response was sent. */
   bytesAtRest: number;
   /** No further request is handled. */
@@ -39,7 +39,7 @@ export class ClientConnections {
 
   /** Whether a response is owed on any connection. */
   get isBusy(): boolean {
-    for (const { unfinished } of this.#states.values()) if (unfinished.size > 0) return true;
+    for (const { unfinished } of this.#states.values()) if (unfinished.length > 0) return true;
     return false;
   }
 
@@ -48,7 +48,7 @@ export class ClientConnections {
     let requests = 0;
     let tunnels = 0;
     for (const { unfinished, endTunnel } of this.#states.values()) {
-      requests += unfinished.size;
+      requests += unfinished.length;
       if (endTunnel) tunnels++;
     }
     return { requests, tunnels };
@@ -62,7 +62,7 @@ export class ClientConnections {
   /** Begins to watch a connection; to be called once for each. */
   add(socket: Socket): void {
     this.#states.set(socket, {
-      unfinished: new Set(),
+      unfinished: [],
       bytesAtRest: 0,
       isEnding: false,
       isRefused: false,
@@ -78,15 +78,16 @@ export class ClientConnections {
   accept(clientRequest: IncomingMessage, clientResponse: ServerResponse): boolean {
     const { socket } = clientRequest;
     const state = this.#states.get(socket);
-    if (!state || state.unfinished.size >= this.#maxPipelined) {
+    if (!state || state.unfinished.length >= this.#maxPipelined) {
       socket.destroy();
       return false;
     }
     // Behind a response that closes the connection nothing is handled (RFC 9112 §9.6).
     for (const owed of state.unfinished) if (endsConnection(owed)) state.isEnding = true;
-    state.unfinished.add(clientResponse);
-    clientResponse.once("close", () => {
-      state.unfinished.delete(clientResponse);
+    state.unfinished.push(clientResponse);
+    clientResponse.on("close", () => {
+      const index = state.unfinished.indexOf(clientResponse);
+      if (index !== -1) state.unfinished.splice(index, 1);
       state.bytesAtRest = socket.bytesRead;
       // Also between the end of that response and the end of the connection.
       if (endsConnection(clientResponse)) state.isEnding = true;
@@ -102,14 +103,14 @@ export class ClientConnections {
   /** Whether every request that came on this connection has got its response, and another one may come. */
   isIdle(socket: Socket): boolean {
     const state = this.#states.get(socket);
-    return state !== undefined && state.unfinished.size === 0 && !state.isEnding;
+    return state !== undefined && state.unfinished.length === 0 && !state.isEnding;
   }
 
   /** No response is owed on this connection any more: it is a tunnel now. */
   becomeTunnel(socket: Socket, end: () => void): void {
     const state = this.#states.get(socket);
     if (!state) return;
-    state.unfinished.clear();
+    state.unfinished.length = 0;
     state.endTunnel = end;
   }
 
@@ -132,7 +133,7 @@ export class ClientConnections {
     }
     state.isEnding = true;
     state.isRefused = true;
-    const owed = [...state.unfinished];
+    const owed = state.unfinished;
     const last = owed.at(-1);
     if (!last) endConnection(socket, rawProblem(problem));
     else if (isLingering(last)) return;
@@ -146,7 +147,7 @@ export class ClientConnections {
     this.#isDraining = true;
     this.#lastRequestAt = performance.now();
     for (const { unfinished } of this.#states.values()) {
-      const last = [...unfinished].at(-1);
+      const last = unfinished.at(-1);
       if (last) announceEnd(last);
     }
   }
@@ -158,7 +159,8 @@ export class ClientConnections {
   endIdle(): void {
     for (const [socket, { unfinished, bytesAtRest, isEnding, endTunnel }] of this.#states)
       if (endTunnel) endTunnel();
-      else if (unfinished.size === 0 && !isEnding && socket.bytesRead === bytesAtRest) endConnection(socket);
+      else if (unfinished.length === 0 && !isEnding && socket.bytesRead === bytesAtRest)
+        endConnection(socket);
   }
 
   /** Lets a connection go that no longer speaks HTTP/1; whoever takes it knows of it. */

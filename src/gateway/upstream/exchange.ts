@@ -58,6 +58,7 @@ export interface ExchangeParties {
 /** Carries one request to the upstream and its response to the client, at the client's speed. */
 export class Exchange implements TransportHandler, Watched {
   readonly request: TransportRequest;
+  watchIndex = 0;
   readonly #clientRequest: ClientRequest;
   readonly #clientResponse: ClientResponse;
   readonly #record: ExchangeRecord;
@@ -103,10 +104,6 @@ export class Exchange implements TransportHandler, Watched {
       this.#clientIsGone = true;
       if (this.isWaiting) this.#settle();
       else this.#controller?.abort(new ClientGone());
-    });
-    clientResponse.on("drain", () => {
-      this.#isBlocked = false;
-      this.#controller?.resume();
     });
   }
 
@@ -165,6 +162,10 @@ export class Exchange implements TransportHandler, Watched {
     if (this.#hasContent && !writePiece(this.#clientResponse, chunk)) {
       this.#isBlocked = true;
       controller.pause();
+      this.#clientResponse.once("drain", () => {
+        this.#isBlocked = false;
+        controller.resume();
+      });
     }
   }
 
