@@ -8,6 +8,7 @@ import type { Log, LogFields } from "../observability/log.ts";
 import { createSidecar } from "../sidecar.ts";
 import type { RunningSidecar, Sidecar } from "../sidecar-api.ts";
 import { loggedBy, logRejection } from "./log-events.ts";
+import { keepRequestsYoung } from "./young-requests.ts";
 
 /** A sidecar that has been started. */
 export interface StartedSidecar {
@@ -34,6 +35,7 @@ export async function startSidecar(
   log: Log,
   metricsText?: () => Promise<string>,
 ): Promise<StartedSidecar> {
+  keepRequestsYoung();
   const sidecar = createSidecar(config, { ...loggedBy(log), metricsText });
   surviveRejections(config, log);
   const running = await sidecar.start();
