@@ -1,7 +1,7 @@
 import { CountersignError, statusByCode } from "../errors.ts";
 import type { ClientRequest, ClientResponse } from "../gateway/client/client-message.ts";
 import { beginResponse, isGone, writePiece } from "../gateway/client/client-response.ts";
-import { canonicalFieldName } from "../gateway/fields.ts";
+import { canonicalFieldName } from "../gateway/field-names.ts";
 import { answerProblem, type RequestProblem } from "../gateway/problem.ts";
 import type { Issuer } from "../issuer/issuer.ts";
 

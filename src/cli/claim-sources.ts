@@ -1,6 +1,6 @@
 import type { Config } from "../config/config.ts";
 import type { Passage } from "../gateway/decision.ts";
-import { canonicalFieldName } from "../gateway/fields.ts";
+import { canonicalFieldName } from "../gateway/field-names.ts";
 import type { JsonValue } from "../issuer/claims-set.ts";
 import type { TokenSettings } from "../policy/policy.ts";
 import { describeTemplate, type TemplateContext, type ValueTemplate } from "../policy/template.ts";

@@ -1,4 +1,4 @@
-import { canonicalFieldName } from "../gateway/fields.ts";
+import { canonicalFieldName } from "../gateway/field-names.ts";
 import { formatAddress } from "../gateway/listen/listen-options.ts";
 import { clientCertificateProblem } from "./authenticators/client-certificate.ts";
 import { ANONYMOUS } from "./authenticators/sections.ts";

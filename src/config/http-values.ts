@@ -1,6 +1,6 @@
 /** Values of `sidecar.yaml` that are parts of HTTP messages, or patterns for them. */
 
-import { canonicalFieldName } from "../gateway/fields.ts";
+import { canonicalFieldName } from "../gateway/field-names.ts";
 import { compilePathPattern, type PathPattern } from "../policy/path-pattern.ts";
 import { text } from "./values.ts";
 

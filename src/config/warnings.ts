@@ -1,4 +1,4 @@
-import { canonicalFieldName } from "../gateway/fields.ts";
+import { canonicalFieldName } from "../gateway/field-names.ts";
 import type { ListenAddress } from "../gateway/listen/listen-options.ts";
 import { pendingSecondsOf, retiringSecondsOf } from "../issuer/keys/ring.ts";
 import { parseRange } from "../policy/authenticators/address-ranges.ts";

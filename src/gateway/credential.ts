@@ -3,7 +3,7 @@ import type { Authentication } from "../policy/authenticate.ts";
 import { type Authenticator, REALM } from "../policy/authenticators/authenticator.ts";
 import { queryParameters } from "../policy/authenticators/credential-source.ts";
 import type { Shortfall } from "../policy/require.ts";
-import { canonicalFieldName } from "./fields.ts";
+import { canonicalFieldName } from "./field-names.ts";
 import type { Refusal } from "./problem.ts";
 
 /** What of a request holds the caller's credential, and so does not go on. */

@@ -1,25 +1,9 @@
 import type { OutgoingHttpHeaders } from "node:http";
+import { canonicalFieldName, fieldNameOf, HOP_BY_HOP } from "./field-names.ts";
 
 /** Field lines as Node.js and undici hold them raw: name, value, name, value, … */
 export type RawFields = string[];
 
-/**
- * Fields that are about one connection, not the message (RFC 9110 §7.6.1), and those that our own connection
- * to the other side sets anew. Canonical names.
- */
-const HOP_BY_HOP = [
-  "connection",
-  "keep-alive",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-  "http2-settings",
-];
-const NEVER_IN_A_REQUEST = new Set([...HOP_BY_HOP, "proxy-authorization", "expect"]);
-/** What Countersign says itself, beside `X-Forwarded-*`. */
-const ABOUT_THE_CLIENT = new Set(["forwarded", "x-real-ip", "x-request-id"]);
 const NEVER_IN_A_RESPONSE = new Set([...HOP_BY_HOP, "proxy-authenticate", "proxy-authentication-info"]);
 
 /** Whether a field of a response is about its connection. */
@@ -29,15 +13,6 @@ export function isHopByHop(lowerCaseName: string): boolean {
 
 /** Fields that a `Connection` field cannot take away: they frame the message or say whom it is for. */
 const NOT_NOMINABLE = new Set(["host", "content-length"]);
-
-/**
- * The name under which a CGI, WSGI or PHP backend would know a field: lower case, and everything outside
- * `[a-z0-9]` a hyphen. `X_Service_Token` and `x.service.token` are both `x-service-token`.
- */
-export function canonicalFieldName(name: string): string {
-  const lowerCase = name.toLowerCase();
-  return /^[a-z0-9-]*$/.test(lowerCase) ? lowerCase : lowerCase.replaceAll(/[^a-z0-9]/g, "-");
-}
 
 /** What the backend is told about the client's connection. */
 export interface ForwardingFacts {
@@ -108,7 +83,7 @@ export function upstreamRequestFields(
   { rules, credentialFields, credentialCookie }: Removals,
   onRemoved?: (name: string, reason: RemovalReason) => void,
 ): RawFields {
-  const nominated = nominatedByConnection(rawFields, canonicalFieldName);
+  const nominated = nominatedByConnection(rawFields);
   const fields: RawFields = [];
   let via = "";
   if (facts.preserveHost && facts.receivedAuthority !== undefined)
@@ -116,8 +91,8 @@ export function upstreamRequestFields(
   for (let i = 0; i < rawFields.length; i += 2) {
     const name = rawFields[i] as string;
     const value = rawFields[i + 1] as string;
-    const canonical = canonicalFieldName(name);
-    if (nominated.has(canonical) && !NOT_NOMINABLE.has(canonical)) {
+    const { canonical, isPlain, kind } = fieldNameOf(name);
+    if (nominated?.has(canonical) && !NOT_NOMINABLE.has(canonical)) {
       onRemoved?.(name, "connection-option");
       continue;
     }
@@ -128,28 +103,24 @@ export function upstreamRequestFields(
     const rule = rules.get(canonical);
     if (rule !== undefined) {
       // Another spelling of it is none that a proxy in front has seen to.
-      if (rule !== "never" && name.toLowerCase() === canonical && rule(facts.peerAddress))
-        fields.push(name, value);
+      if (rule !== "never" && isPlain && rule(facts.peerAddress)) fields.push(name, value);
       else onRemoved?.(name, rule === "never" ? "token-field" : "untrusted-peer");
       continue;
     }
-    if (canonical === "host") continue;
-    if (ABOUT_THE_CLIENT.has(canonical) || canonical.startsWith("x-forwarded-")) {
-      if (canonical !== "x-request-id" || value !== facts.requestId) onRemoved?.(name, "forwarding");
+    if (kind === "host") continue;
+    if (kind === "forwarding" || kind === "request-id") {
+      if (kind === "forwarding" || value !== facts.requestId) onRemoved?.(name, "forwarding");
       continue;
     }
-    if (
-      NEVER_IN_A_REQUEST.has(canonical) ||
-      (canonical === "content-length" && (!facts.hasBody || name.toLowerCase() !== canonical))
-    ) {
+    if (kind === "connection" || (kind === "content-length" && !(facts.hasBody && isPlain))) {
       onRemoved?.(name, "connection");
       continue;
     }
-    if (canonical === "via") {
+    if (kind === "via") {
       via += `${value}, `;
       continue;
     }
-    if (credentialCookie !== undefined && canonical === "cookie") {
+    if (kind === "cookie" && credentialCookie !== undefined) {
       const rest = withoutCookie(value, credentialCookie);
       if (rest !== "") fields.push(name, rest);
       if (rest !== value) onRemoved?.(name, "credential-cookie");
@@ -178,19 +149,25 @@ function withoutCookie(value: string, cookie: string): string {
  * @param rawFields name and value by turns, as undici or Node.js gives them
  */
 export function clientResponseFields(statusCode: number, rawFields: readonly (Buffer | string)[]): RawFields {
-  const all = rawFields.map(fieldTextOf);
-  const nominated = nominatedByConnection(all, (name) => name.toLowerCase());
   const hasNoContent = statusCode === 204 || statusCode < 200;
   const fields: RawFields = [];
-  for (let i = 0; i < all.length; i += 2) {
-    const name = all[i] as string;
+  let nominated: ReadonlySet<string> | undefined;
+  for (let i = 0; i < rawFields.length; i += 2) {
+    const name = fieldTextOf(rawFields[i] as Buffer | string);
     const lowerCase = name.toLowerCase();
-    if (NEVER_IN_A_RESPONSE.has(lowerCase)) continue;
-    if (nominated.has(lowerCase) && !NOT_NOMINABLE.has(lowerCase)) continue;
-    if (hasNoContent && lowerCase === "content-length") continue;
-    fields.push(name, all[i + 1] as string);
+    const value = fieldTextOf(rawFields[i + 1] as Buffer | string);
+    if (lowerCase === "connection")
+      nominated = withOptions(nominated, value, (option) => option.toLowerCase());
+    if (NEVER_IN_A_RESPONSE.has(lowerCase) || (hasNoContent && lowerCase === "content-length")) continue;
+    fields.push(name, value);
   }
-  return fields;
+  return nominated ? withoutFields(fields, nominated) : fields;
+}
+
+/** All but those of these names, in lower case. */
+function withoutFields(fields: RawFields, names: ReadonlySet<string>): RawFields {
+  const isKept = (name = "") => !names.has(name.toLowerCase()) || NOT_NOMINABLE.has(name.toLowerCase());
+  return fields.filter((_, index) => isKept(fields[index - (index % 2)]));
 }
 
 /** A name or value as an upstream sent it: the space behind a value, which undici keeps, is no part of it (RFC 9110 §5.5). */
@@ -218,23 +195,25 @@ export function fieldRecord(fields: RawFields): Record<string, string> {
   return record as Record<string, string>;
 }
 
-const NONE: ReadonlySet<string> = new Set();
-
-/** The names, as `normalise` makes them, of the fields that any `Connection` line names. */
-function nominatedByConnection(
-  rawFields: readonly string[],
-  normalise: (name: string) => string,
-): ReadonlySet<string> {
-  let nominated: Set<string> | undefined;
+/** The canonical names of the fields that any `Connection` line names; `undefined` where there are none. */
+function nominatedByConnection(rawFields: readonly string[]): ReadonlySet<string> | undefined {
+  let nominated: ReadonlySet<string> | undefined;
   for (let i = 0; i < rawFields.length; i += 2) {
     const name = rawFields[i] as string;
     if (name.length !== 10 || name.toLowerCase() !== "connection") continue;
-    for (const option of (rawFields[i + 1] as string).split(",")) {
-      const name = normalise(option.trim());
-      if (name === "close" || name === "keep-alive" || name === "") continue;
-      nominated ??= new Set();
-      nominated.add(name);
-    }
+    nominated = withOptions(nominated, rawFields[i + 1] as string, canonicalFieldName);
   }
-  return nominated ?? NONE;
+  return nominated;
+}
+
+/** Adds what a value of `Connection` names, but for what it says of the connection itself. */
+function withOptions(
+  names: ReadonlySet<string> | undefined,
+  value: string,
+  normalise: (option: string) => string,
+): ReadonlySet<string> | undefined {
+  if (value === "keep-alive" || value === "close") return names;
+  const options = value.split(",").map((option) => normalise(option.trim()));
+  const others = options.filter((name) => name !== "close" && name !== "keep-alive" && name !== "");
+  return others.length === 0 ? names : new Set([...(names ?? []), ...others]);
 }

@@ -1,7 +1,7 @@
 import { connect } from "node:net";
 import { decodeJwt } from "jose";
 import { describe, expect, test } from "vitest";
-import { canonicalFieldName } from "../../src/gateway/fields.ts";
+import { canonicalFieldName } from "../../src/gateway/field-names.ts";
 import {
   appendForwarded,
   appendXForwardedFor,

@@ -1,6 +1,6 @@
 import { createLocalJWKSet, jwtVerify } from "jose";
 import { expect } from "vitest";
-import { canonicalFieldName } from "../../src/gateway/fields.ts";
+import { canonicalFieldName } from "../../src/gateway/field-names.ts";
 import { type RawBackend, startRawBackend } from "../support/raw-backend.ts";
 import { sendRaw, statusesOf } from "../support/raw-client.ts";
 import { startSidecar, type TestSidecar } from "../support/sidecar.ts";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { canonicalFieldName } from "../../gateway/fields.ts";
+import { canonicalFieldName } from "../../gateway/field-names.ts";
 import type { TrustedHeaderOptions } from "../../policy/authenticators/options.ts";
 import { expectedCollection, section } from "../section.ts";
 import { addressRanges, commonShape } from "./common.ts";

@@ -1,7 +1,7 @@
 /** The kinds of value that authenticators are made of, beside those that all of `sidecar.yaml` shares. */
 
 import { z } from "zod";
-import { canonicalFieldName } from "../../gateway/fields.ts";
+import { canonicalFieldName } from "../../gateway/field-names.ts";
 import { parseRange } from "../../policy/authenticators/address-ranges.ts";
 import { UNIX_PEER } from "../../policy/caller-request.ts";
 import { httpUrl } from "../addresses.ts";
