@@ -38,27 +38,21 @@ export const REMEDY_BY_RESERVED_CLAIM: Readonly<Record<string, string>> = Object
   jti: "use the key `tokenId` of token",
 });
 
-/** The claims of a token that do not depend on when it is signed. */
-export function lastingClaimsOf(request: TokenRequest, issuer: string): Record<string, unknown> {
-  return { ...standardClaimsOf(request, issuer), ...request.additionalClaims };
-}
-
 /**
  * The claims set of one token in JSON (RFC 7519 §4.1), in this order: iss, sub, aud, iat, exp, nbf, jti, then the rest.
  *
  * @param issuedAt NumericDate: whole seconds since 1970-01-01T00:00:00Z
  */
 export function claimsSetOf(request: TokenRequest, issuer: string, issuedAt: number): string {
+  const { subject, audience, lifetimeSeconds } = request;
   return JSON.stringify({
-    ...standardClaimsOf(request, issuer),
+    iss: issuer,
+    sub: subject,
+    ...(audience !== undefined && { aud: audience }),
     iat: issuedAt,
-    exp: issuedAt + request.lifetimeSeconds,
+    exp: issuedAt + lifetimeSeconds,
     ...(request.notBefore && { nbf: issuedAt }),
     ...(request.tokenId && { jti: randomUUID() }),
     ...request.additionalClaims,
   });
-}
-
-function standardClaimsOf({ subject, audience }: TokenRequest, issuer: string) {
-  return { iss: issuer, sub: subject, ...(audience !== undefined && { aud: audience }) };
 }

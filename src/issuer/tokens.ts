@@ -1,10 +1,10 @@
 import { LRUCache } from "lru-cache";
 import type { SigningAlgorithm } from "./algorithms.ts";
-import { claimsSetOf, lastingClaimsOf, type TokenRequest } from "./claims-set.ts";
+import { claimsSetOf, type TokenRequest } from "./claims-set.ts";
 import { KeyError } from "./keys/key-error.ts";
 import type { ActiveKey, IssuerKeys, KeySet } from "./keys/key-set.ts";
 import type { SigningKey } from "./keys/signing-key.ts";
-import { signJws, TOKEN_TYPE } from "./sign.ts";
+import { signJws } from "./sign.ts";
 
 /** Makes tokens, or finds one that was made before. */
 export interface Tokens {
@@ -69,7 +69,7 @@ export function createTokens({ url, keys, now, observer = NOBODY }: TokensOption
     if (request.lifetimeSeconds > longestLifetimeSeconds) return keepKeyAndSign(request);
     if (!request.reuse || request.tokenId) return sign(key, request, seconds(now()));
 
-    const cacheKey = cacheKeyOf(key, request, url);
+    const cacheKey = cacheKeyOf(key, request);
     const token = made[request.purpose].get(cacheKey);
     const time = now();
     // Before its own time: the clock was set back.
@@ -159,17 +159,24 @@ function activeKeyFor({ purpose, algorithm }: TokenRequest, keySet: KeySet): Act
   throw new KeyError("the issuer", `there is no key that signs with ${algorithm}`);
 }
 
-/** Everything that a token says but its times and its id, and everything that it is made with. */
-function cacheKeyOf(key: SigningKey, request: TokenRequest, url: string): string {
-  const { lifetimeSeconds, notBefore } = request;
-  return JSON.stringify([
-    key.kid,
-    key.algorithm,
-    TOKEN_TYPE,
-    lifetimeSeconds,
-    notBefore,
-    lastingClaimsOf(request, url),
-  ]);
+/**
+ * Everything that a token says but its times and its id, and everything that it is made with. A text stands behind its
+ * length, so that no two requests have the same key; that takes a fraction of the time of JSON for the whole.
+ */
+function cacheKeyOf({ kid, algorithm }: SigningKey, request: TokenRequest): string {
+  const { lifetimeSeconds, notBefore, subject, audience, additionalClaims } = request;
+  const said = typeof audience === "string" ? counted(audience) : JSON.stringify(audience);
+  const claims = isEmpty(additionalClaims) ? "" : JSON.stringify(additionalClaims);
+  return `${counted(kid)}${algorithm} ${lifetimeSeconds} ${notBefore} ${counted(subject)}${said} ${claims}`;
+}
+
+function counted(text: string): string {
+  return `${text.length}:${text}`;
+}
+
+function isEmpty(claims: object): boolean {
+  for (const _ in claims) return false;
+  return true;
 }
 
 function madeToken(jwt: string, issuedAtSeconds: number, lifetimeSeconds: number): MadeToken {
