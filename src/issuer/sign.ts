@@ -1,9 +1,11 @@
 import { constants, type SignPrivateKeyInput, sign as signBytes } from "node:crypto";
+import { promisify } from "node:util";
 import type { SigningAlgorithm } from "./algorithms.ts";
 import type { SigningKey } from "./keys/signing-key.ts";
+import { inSigningThread } from "./signing-threads.ts";
 
 /** The `typ` of every token (RFC 7519 §5.1). */
-export const TOKEN_TYPE = "JWT";
+const TOKEN_TYPE = "JWT";
 
 /** The arguments of `crypto.sign` for an algorithm, and whether it may hold up the event loop. */
 interface Method {
@@ -45,13 +47,12 @@ export function signJws(key: SigningKey, claims: string): string | Promise<strin
   const input = `${headerOf(key)}.${Buffer.from(claims).toString("base64url")}`;
   const bytes = Buffer.from(input);
   const signer = { key: key.privateKey, ...options };
-  if (isFast) return `${input}.${signBytes(digest, bytes, signer).toString("base64url")}`;
-  return new Promise((resolve, reject) => {
-    signBytes(digest, bytes, signer, (error, signature) =>
-      error ? reject(error) : resolve(`${input}.${signature.toString("base64url")}`),
-    );
-  });
+  const compact = (signature: Buffer) => `${input}.${signature.toString("base64url")}`;
+  if (isFast) return compact(signBytes(digest, bytes, signer));
+  return inSigningThread(() => signBeside(digest, bytes, signer)).then(compact);
 }
+
+const signBeside = promisify(signBytes);
 
 const headers = new WeakMap<SigningKey, string>();
 
