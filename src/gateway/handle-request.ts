@@ -90,8 +90,8 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
     const requestId = requestIdOf(clientRequest.headers["x-request-id"]);
     const record = new RequestRecord(clientRequest, requestId);
     if (tracer) record.trace = tracer(record);
-    // A tunnel ends with its connection, long after the response.
-    (handshake ? clientRequest.socket : clientResponse).once("close", () => end(record, clientResponse));
+    // A tunnel ends with its connection, long after the response. Either closes once: `once` would only cost more.
+    (handshake ? clientRequest.socket : clientResponse).on("close", () => end(record, clientResponse));
     const refuse = (problem: RequestProblem) => {
       record.code = problem.code;
       answerProblem(clientResponse, problem, requestId);
