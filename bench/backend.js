@@ -31,3 +31,13 @@ export async function startBackend(folder) {
   await untilAnswered(start(command, { logFile }), port, { logFile });
   return port;
 }
+
+/** Starts a backend that sends and takes bodies of any size; returns its port. */
+export async function startBodyBackend(folder) {
+  const port = await freePort();
+  const program = fileURLToPath(new URL("body-backend.js", import.meta.url));
+  const logFile = join(folder, "body-backend.log");
+  const child = start([process.execPath, program, String(port)], { logFile });
+  await untilAnswered(child, port, { path: ECHO_PATH, headers: { authorization: "x" }, logFile });
+  return port;
+}

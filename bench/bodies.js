@@ -6,18 +6,14 @@
 // The two take turns; what counts is the median of the rounds, and of their ratios.
 import { generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
 import { request } from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { fileURLToPath } from "node:url";
-import { ECHO_PATH } from "./backend.js";
+import { startBodyBackend } from "./backend.js";
 import { piecesOf } from "./body.js";
 import { CONTESTANTS } from "./contestants.js";
+import { temporaryFolder } from "./folder.js";
 import { open } from "./open.js";
-import { cpuMicroseconds, freePort, leaveProxyCore, residentMegabytes, start, stop } from "./processes.js";
-import { untilAnswered } from "./requests.js";
+import { cpuMicroseconds, leaveProxyCore, residentMegabytes, stop } from "./processes.js";
 import { median, medianRatio } from "./statistics.js";
 
 const QUICK = process.argv.includes("--quick");
@@ -31,10 +27,9 @@ const LEAST_RATIO = 0.8;
 
 const WAYS = { download, upload };
 
-const folder = mkdtempSync(join(tmpdir(), "countersign-bench-"));
-process.once("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+const folder = temporaryFolder();
 await leaveProxyCore();
-const backendPort = await startBackend();
+const backendPort = await startBodyBackend(folder);
 const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
 const context = { folder, upstream: `http://127.0.0.1:${backendPort}`, keys: { privateKey } };
 const opened = [];
@@ -68,15 +63,6 @@ for (const [name, transfer] of Object.entries(WAYS)) {
 }
 for (const { child } of opened) await stop(child);
 process.exit();
-
-async function startBackend() {
-  const port = await freePort();
-  const program = fileURLToPath(new URL("body-backend.js", import.meta.url));
-  const logFile = join(folder, "backend.log");
-  const child = start([process.execPath, program, String(port)], { logFile });
-  await untilAnswered(child, port, { path: ECHO_PATH, headers: { authorization: "x" }, logFile });
-  return port;
-}
 
 /** The bytes that a CPU second of the proxy carries, and by how much its memory was greater than before at the most. */
 async function measure({ child: { pid }, port }, transfer) {

@@ -1,4 +1,5 @@
 import { median, medianRatio } from "./statistics.js";
+import { escaped, styleOf } from "./svg.js";
 
 const WIDTH = 960;
 const LEFT = 480;
@@ -8,6 +9,12 @@ const ROW = 28;
 const BAR = 18;
 /** A bar of more than so many limits is cut, or the others could not be told apart. */
 const LONGEST_LIMITS = 8;
+
+const STYLE = styleOf({
+  light: ".cut{stroke:#fff}line{stroke:#5d6675}",
+  dark: ".cut{stroke:#0d1117}line{stroke:#9aa5b5}",
+  both: ".cut{stroke-width:3}line{stroke-dasharray:4 3}.name{font-weight:600}",
+});
 
 /** The CPU time a request of each contestant as a bar, the least first; a line stands at the limit of the stack. SVG. */
 export function drawChart({ machine, contestants }) {
@@ -24,11 +31,7 @@ export function drawChart({ machine, contestants }) {
   const limit = LEFT + median(limits) * scale;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${bottom + 36}" font-family="system-ui, sans-serif" font-size="13" role="img">
 <title>CPU microseconds a request, less is better: ${rows.map(({ title, value }) => escaped(`${title} ${value.toFixed(1)}`)).join("; ")}</title>
-<style>
-.page{fill:#fff}.cut{stroke:#fff;stroke-width:3}text{fill:#1d2430}.note{fill:#3d4450}.own{fill:#2f9e6e}.other{fill:#a9b2c0}line{stroke:#5d6675;stroke-dasharray:4 3}
-@media(prefers-color-scheme:dark){.page{fill:#0d1117}.cut{stroke:#0d1117}text{fill:#e6eaf0}.note{fill:#b3bcc9}.own{fill:#3fb984}.other{fill:#5b6676}line{stroke:#9aa5b5}}
-.name{font-weight:600}
-</style>
+${STYLE}
 <rect class="page" width="100%" height="100%"/>
 <text x="16" y="26" font-size="16" font-weight="600">CPU µs a request, less is better</text>
 <text x="16" y="46" class="note">${escaped(`Node.js ${machine.node}, ${machine.processors}; × is the ratio to bare undici`)}</text>
@@ -49,8 +52,4 @@ function barOf({ title, isCountersign, value, ratio }, y, scale, longest) {
     (value > longest ? cut : "") +
     `<text x="${(LEFT + width + 8).toFixed(1)}" y="${middle}">${value.toFixed(1)} (${ratio.toFixed(2)}×)</text>`
   );
-}
-
-function escaped(text) {
-  return text.replace(/[&<>]/g, (character) => `&#${character.charCodeAt(0)};`);
 }

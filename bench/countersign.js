@@ -57,23 +57,35 @@ export const CASES = {
  * @param program another build of it
  * @returns {string[]} the command line of the real program
  */
-export function serveCommand(
-  folder,
-  { port, adminPort, upstream },
-  { issuer, ...settings },
-  program = PROGRAM,
-) {
+export function serveCommand(folder, addresses, settings, program = PROGRAM) {
   mkdirSync(folder, { recursive: true });
-  const file = join(folder, "sidecar.yaml");
+  writeFileSync(configurationFile(folder), configurationText(folder, addresses, settings));
+  return commandOf(folder, ["serve"], program);
+}
+
+/** The command line of a command that reads the configuration in `folder`. */
+export function commandOf(folder, words, program = PROGRAM) {
+  return [process.execPath, program, ...words, "-c", configurationFile(folder)];
+}
+
+/** Where the configuration of the sidecar in `folder` is. */
+export function configurationFile(folder) {
+  return join(folder, "sidecar.yaml");
+}
+
+/** The configuration of a case; its keys are in `folder`. */
+export function configurationText(folder, { port, adminPort, upstream }, { issuer, ...settings }) {
   const configuration = {
     listen: `127.0.0.1:${port}`,
     admin: `127.0.0.1:${adminPort}`,
     upstream,
-    issuer: { ...issuer, keys: { directory: join(folder, "keys") } },
+    issuer: {
+      ...issuer,
+      keys: issuer?.keys?.files ? issuer.keys : { ...issuer?.keys, directory: join(folder, "keys") },
+    },
     timeouts: { drain: "1s" },
     ...settings,
   };
   // JSON is YAML.
-  writeFileSync(file, JSON.stringify(configuration, null, 2));
-  return [process.execPath, program, "serve", "-c", file];
+  return JSON.stringify(configuration, null, 2);
 }

@@ -8,12 +8,23 @@ const wrk = findProgram("wrk");
 export const loadProgram = wrk === undefined ? "autocannon" : "wrk";
 
 /**
- * Sends requests to a port of the loopback address over so many connections, each as soon as the one before is answered.
+ * Sends requests as {@link sendAnyLoad} does, all of which must be answered well.
  *
- * @returns how many `requests` were answered, in how many `seconds`; `p50` and `p99` of the latency, in microseconds
  * @throws {Error} when a request failed, or was not answered with 2xx
  */
-export async function sendLoad({ port, headers = {}, connections, milliseconds }) {
+export async function sendLoad(options) {
+  const figures = await sendAnyLoad(options);
+  if (figures.failed > 0) throw new Error(`port ${options.port} fails: ${JSON.stringify(figures)}`);
+  return figures;
+}
+
+/**
+ * Sends requests to a port of the loopback address over so many connections, each as soon as the one before is answered.
+ *
+ * @returns how many `requests` were answered, in how many `seconds`; `p50` and `p99` of the latency, in microseconds; how
+ * many `failed`, and of these how many for each of its `reasons`
+ */
+export async function sendAnyLoad({ port, headers = {}, connections, milliseconds }) {
   const url = `http://127.0.0.1:${port}${PATH}`;
   const child = start(commandLine(url, headers, connections, milliseconds));
   if (wrk !== undefined) {
@@ -24,11 +35,9 @@ export async function sendLoad({ port, headers = {}, connections, milliseconds }
   for await (const piece of child.stdout) output += piece;
   const json = output.split("\n").find((line) => line.startsWith("{"));
   // Interrupted before it had begun, or it could not.
-  if (json === undefined && child.signalCode === "SIGINT") return { requests: 0 };
+  if (json === undefined && child.signalCode === "SIGINT") return { requests: 0, failed: 0 };
   if (json === undefined) throw new Error(`${loadProgram} tells no figures:\n${output}`);
-  const figures = JSON.parse(json);
-  if (figures.failed > 0) throw new Error(`${url} fails: ${json}`);
-  return figures;
+  return JSON.parse(json);
 }
 
 /** wrk counts in whole seconds; interrupted, it tells what it has. It overhears one that comes just before it sleeps. */

@@ -4,18 +4,19 @@
 // ratios of the rounds: CPU microseconds of a proxy for one request, beside those of the least that this stack can do.
 
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { startBackend } from "./backend.js";
 import { budgetOf } from "./budget.js";
 import { drawChart } from "./chart.js";
+import { temporaryFolder } from "./folder.js";
 import { installPeers } from "./install-peers.js";
 import { loadProgram } from "./load.js";
 import { machineOf } from "./machine.js";
 import { loopDelayMilliseconds, open } from "./open.js";
 import { readOptions } from "./options.js";
 import { leaveProxyCore, stop } from "./processes.js";
+import { say } from "./progress.js";
 import { printReport } from "./report.js";
 import {
   aloneMicroseconds,
@@ -30,7 +31,7 @@ const QUICK_ENDS_AFTER_MILLISECONDS = 48_000;
 const SHORTEST_TURN_MILLISECONDS = 150;
 
 /** What is compiled while it runs becomes faster for some seconds. */
-const WARM_UP_TURNS = 2;
+const QUICK_WARM_UP_TURNS = 2;
 
 const ALGORITHMS = ["EdDSA", "ES256"];
 
@@ -38,8 +39,7 @@ const { plan, contestants, quick, json, svg } = readOptions();
 if (loadProgram === "autocannon" || contestants.some(({ isPeer }) => isPeer)) installPeers();
 
 const startedAt = performance.now();
-const folder = mkdtempSync(join(tmpdir(), "countersign-bench-"));
-process.once("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+const folder = temporaryFolder();
 await leaveProxyCore();
 const machine = machineOf({ rounds: plan.rounds, isQuick: quick });
 
@@ -69,14 +69,15 @@ const alone = {
 const turnMilliseconds = quick ? await shortTurn() : plan.turn;
 for (const contestant of opened) {
   say(`warming up ${contestant.name}`);
-  await takeTurn(contestant, WARM_UP_TURNS * turnMilliseconds);
+  await takeTurn(contestant, plan.warmUp ?? QUICK_WARM_UP_TURNS * turnMilliseconds);
 }
 
 for (const algorithm of ALGORITHMS) await signatures.measure(algorithm, plan.signature);
 
 const rawRounds = [];
 for (let round = 1; round <= plan.rounds; round++) {
-  for (const contestant of opened) {
+  // Each comes first as often as last.
+  for (const contestant of round % 2 === 0 ? opened : opened.toReversed()) {
     say(`round ${round} of ${plan.rounds}: ${contestant.name}`);
     contestant.rounds.push(await takeTurn(contestant, turnMilliseconds));
   }
@@ -138,11 +139,6 @@ async function shortTurn() {
   const aloneTurn = performance.now() - before;
   const others = rounds * (Object.keys(alone).length * aloneTurn + ALGORITHMS.length * signature) + longTurn;
   const left = QUICK_ENDS_AFTER_MILLISECONDS - (performance.now() - startedAt) - others;
-  const milliseconds = left / (opened.length * (rounds + WARM_UP_TURNS)) - (aloneTurn - oneConnection);
+  const milliseconds = left / (opened.length * (rounds + QUICK_WARM_UP_TURNS)) - (aloneTurn - oneConnection);
   return Math.round(Math.min(plan.turn, Math.max(SHORTEST_TURN_MILLISECONDS, milliseconds)));
-}
-
-/** What it is doing, for whoever waits; nothing in a file. */
-function say(text) {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
 }

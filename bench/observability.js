@@ -5,11 +5,10 @@
 //
 // The log is JSON, and goes into a file. The contestants take many short turns of so many requests each, so that a neighbour
 // who slows the machine for a second slows all alike; what counts is the median of the ratios of the rounds.
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { startBackend } from "./backend.js";
 import { serveCommand } from "./countersign.js";
+import { temporaryFolder } from "./folder.js";
 import { machineOf } from "./machine.js";
 import { leaveProxyCore, stop } from "./processes.js";
 import { openShort, takeShortTurns } from "./short-turns.js";
@@ -29,8 +28,7 @@ const CONTESTANTS = {
   both: LOGGED,
 };
 
-const folder = mkdtempSync(join(tmpdir(), "countersign-bench-"));
-process.once("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+const folder = temporaryFolder();
 await leaveProxyCore();
 const machine = machineOf({ rounds: ROUNDS, isQuick: QUICK });
 const upstream = `http://127.0.0.1:${await startBackend(folder)}`;

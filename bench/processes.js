@@ -19,8 +19,15 @@ export function findProgram(name) {
     });
 }
 
+const ENDED_WITHIN_MILLISECONDS = 3000;
+const LOOK_EVERY_MILLISECONDS = 50;
+
 const taskset = findProgram("taskset");
-const [proxyCore, ...otherCores] = process.platform === "linux" ? allowedCores() : [];
+const cores = process.platform === "linux" ? allowedCores() : [];
+const otherCores = cores.slice(1);
+
+/** How many cores this program was given; 0 where that is not known. */
+export const coreCount = cores.length;
 
 /** Whether what is measured has a core for itself. */
 export const isPinned = taskset !== undefined && otherCores.length > 0;
@@ -32,18 +39,25 @@ export async function leaveProxyCore() {
 }
 
 const running = new Set();
-// However this program ends, nothing that it started stays.
+// However this program ends, nothing that it started stays; and not after it, or a folder could not be removed.
 process.once("exit", () => {
-  for (const child of running) child.kill("SIGTERM");
+  const alive = () => [...running].filter(({ pid }) => isAlive(pid));
+  for (const begin = performance.now(); alive().length > 0; waitSynchronously(LOOK_EVERY_MILLISECONDS)) {
+    const isLate = performance.now() - begin > ENDED_WITHIN_MILLISECONDS;
+    // A sidecar that is asked again does not finish what it has begun.
+    for (const child of alive()) child.kill(isLate ? "SIGKILL" : "SIGTERM");
+  }
 });
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 
 /**
- * Starts a process, on the core for proxies where `isProxy` says so. What it writes goes into `logFile`; where there is
- * none, `child.stdout` is to be read. With `channel` the two can send messages to each other.
+ * Starts a process, on the core for proxies where `isProxy` says so; with `proxyCores: 2` on that and the next one. What it
+ * writes goes into `logFile`; where there is none, `child.stdout` is to be read. With `channel` the two can send messages to
+ * each other.
  */
-export function start(commandLine, { isProxy = false, logFile, env, channel = false } = {}) {
-  const words = isPinned && isProxy ? [taskset, "-c", String(proxyCore), ...commandLine] : commandLine;
+export function start(commandLine, { isProxy = false, proxyCores = 1, logFile, env, channel = false } = {}) {
+  const pinned = [taskset, "-c", cores.slice(0, proxyCores).join()];
+  const words = isPinned && isProxy ? [...pinned, ...commandLine] : commandLine;
   const log = logFile === undefined ? undefined : openSync(logFile, "a");
   const stdio = log === undefined ? ["ignore", "pipe", "inherit"] : ["ignore", log, log];
   const [command, ...arguments_] = words;
@@ -75,6 +89,19 @@ export async function freePort() {
   const { port } = server.address();
   await new Promise((resolve) => server.close(resolve));
   return port;
+}
+
+/** Whether a process runs. Those that have ended are zombies until the event loop, which is over, sees them. */
+function isAlive(pid) {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+function waitSynchronously(milliseconds) {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
 }
 
 /** The CPU time of a process and those below it, user and system, of all of their threads. */

@@ -1,4 +1,5 @@
 import { median, medianRatio } from "./statistics.js";
+import { printTable } from "./table.js";
 
 /** Processes that ran or waited for a core on average, without this program. */
 const BUSY = 0.5;
@@ -26,7 +27,7 @@ export function printReport({ machine, contestants, skipped, rawRounds, aloneRou
     console.log("The machine was busy before the run: if it still was, these figures say little.");
 
   const limit = contestants[0].rounds.map(({ microseconds }) => microseconds);
-  table(
+  printTable(
     ["", "CPU µs a request", "ratio to bare undici", "requests/s", "p50 µs", "p99 µs", "RSS MB", "token"],
     contestants.map((contestant) => {
       const of = (key) => contestant.rounds.map((round) => round[key]);
@@ -46,21 +47,21 @@ export function printReport({ machine, contestants, skipped, rawRounds, aloneRou
   for (const { title, missing } of skipped)
     console.log(`Not measured: ${title}; ${missing} is not installed.`);
 
-  table(
+  printTable(
     ["one raw signature", "CPU µs"],
     Object.keys(rawRounds[0]).map((algorithm) => [
       algorithm,
       median(rawRounds.map((round) => round[algorithm])).toFixed(1),
     ]),
   );
-  table(
+  printTable(
     ["one connection", "p50 µs"],
     Object.keys(aloneRounds[0]).map((name) => [
       name,
       median(aloneRounds.map((round) => round[name])).toFixed(0),
     ]),
   );
-  table(
+  printTable(
     ["budget", "at most", "measured", ""],
     budget.map(({ what, atMost, measured = "not measured", isMet }) => [
       what,
@@ -69,14 +70,4 @@ export function printReport({ machine, contestants, skipped, rawRounds, aloneRou
       isMet === undefined ? "" : isMet ? "met" : "**not met**",
     ]),
   );
-}
-
-/** The first column is text, and so is what is no number. */
-function table(headings, rows) {
-  const isNumber = headings.map((_, column) => rows.every((row) => /^[\d.]+$/.test(row[column])));
-  const print = (cells) => console.log(`| ${cells.join(" | ")} |`);
-  console.log();
-  print(headings);
-  print(isNumber.map((number) => (number ? "--:" : "---")));
-  for (const row of rows) print(row);
 }

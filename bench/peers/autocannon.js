@@ -7,7 +7,7 @@ import autocannon from "autocannon";
 
 const [url, connections, milliseconds, headers] = process.argv.slice(2);
 const latencies = [];
-let failed = 0;
+const reasons = { status: 0, socket: 0 };
 
 const start = performance.now();
 const instance = autocannon({
@@ -18,13 +18,23 @@ const instance = autocannon({
 });
 instance.on("response", (_client, statusCode, _bytes, latencyMilliseconds) => {
   latencies.push(latencyMilliseconds * 1000);
-  if (statusCode >= 300) failed++;
+  if (statusCode >= 300) reasons.status++;
 });
-instance.on("reqError", () => failed++);
+instance.on("reqError", () => {
+  reasons.socket++;
+});
 setTimeout(() => {
   const seconds = (performance.now() - start) / 1000;
   const sorted = Float64Array.from(latencies).sort();
   const quantile = (share) => sorted[Math.floor(sorted.length * share)];
-  const figures = { requests: sorted.length, seconds, p50: quantile(0.5), p99: quantile(0.99), failed };
+  const failed = reasons.status + reasons.socket;
+  const figures = {
+    requests: sorted.length,
+    seconds,
+    p50: quantile(0.5),
+    p99: quantile(0.99),
+    failed,
+    reasons,
+  };
   process.stdout.write(`${JSON.stringify(figures)}\n`, () => process.exit());
 }, Number(milliseconds));
