@@ -11,8 +11,8 @@ const FEWEST_REQUESTS = 100;
 const LONGEST_TURN_MILLISECONDS = 20_000;
 
 /** Lets a contestant answer for a while; returns what one request took of it, and what its clients saw. */
-export async function takeTurn({ child, port, headers }, milliseconds) {
-  return await withEnoughRequests(milliseconds, async (time) => {
+export async function takeTurn({ title, child, port, headers }, milliseconds) {
+  return await withEnoughRequests(title, milliseconds, async (time) => {
     const before = cpuMicroseconds(child.pid);
     const load = await sendLoad({ port, headers, connections: CONNECTIONS, milliseconds: time });
     const microseconds = (cpuMicroseconds(child.pid) - before) / load.requests;
@@ -25,19 +25,19 @@ export async function takeTurn({ child, port, headers }, milliseconds) {
 }
 
 /** The median latency in microseconds that one client alone sees. */
-export async function aloneMicroseconds({ port, headers }, milliseconds) {
-  const { p50 } = await withEnoughRequests(milliseconds, (time) =>
+export async function aloneMicroseconds({ title = "the backend", port, headers }, milliseconds) {
+  const { p50 } = await withEnoughRequests(title, milliseconds, (time) =>
     sendLoad({ port, headers, connections: 1, milliseconds: time }),
   );
   return p50;
 }
 
 /** Where a neighbour has taken the core meanwhile, the turn says nothing: it is taken again, twice as long. */
-async function withEnoughRequests(milliseconds, turn) {
+async function withEnoughRequests(title, milliseconds, turn) {
   const figures = await turn(milliseconds);
   if (figures.requests >= FEWEST_REQUESTS) return figures;
-  if (milliseconds > LONGEST_TURN_MILLISECONDS) throw new Error("hardly a request is answered");
-  return await withEnoughRequests(milliseconds * 2, turn);
+  if (milliseconds > LONGEST_TURN_MILLISECONDS) throw new Error(`${title}: hardly a request is answered`);
+  return await withEnoughRequests(title, milliseconds * 2, turn);
 }
 
 /** Starts what measures bare signatures on the core for proxies; `measure` gives the CPU microseconds of one. */

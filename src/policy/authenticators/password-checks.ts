@@ -1,8 +1,8 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";
+import { createBoundedQueue } from "../../bounded-queue.ts";
 import { reasonOf } from "../../errors.ts";
 import type { BasicCredentials } from "./basic-credentials.ts";
-import { createBoundedQueue } from "./bounded-queue.ts";
 import type { PasswordHash } from "./password-hash.ts";
 
 /** What a password is compared with. The object itself is what a right password is remembered for. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { createBoundedQueue } from "../../../src/bounded-queue.ts";
 import type { Authenticator } from "../../../src/policy/authenticators/authenticator.ts";
 import { openBasic } from "../../../src/policy/authenticators/basic.ts";
-import { createBoundedQueue } from "../../../src/policy/authenticators/bounded-queue.ts";
 import { createPasswordChecks } from "../../../src/policy/authenticators/password-checks.ts";
 import type { PasswordHash } from "../../../src/policy/authenticators/password-hash.ts";
 import { requestWith, surroundings } from "./support.ts";
