@@ -25,23 +25,35 @@ function hostMatches(pattern: string, host: string): boolean {
 /** Finds the first policy that matches, or `undefined`. */
 export type Matcher<T> = (input: MatchInput) => T | undefined;
 
-/** A segment of paths, and the policies that may match a path which goes no further into this tree. */
+/** A policy, and how many stand before it. */
+interface Placed<T> {
+  readonly route: T;
+  readonly position: number;
+}
+
+/** A segment of paths, and the policies that may match a path which goes no further into this tree, in their order. */
 interface Branch<T> {
-  readonly candidates: T[];
+  /** Of those that are for some hosts alone, by host. */
+  readonly ofHost: Map<string, Placed<T>[]>;
+  /** The others. */
+  readonly ofAnyHost: Placed<T>[];
   readonly branches: Map<string, Branch<T>>;
 }
 
 /**
- * Prepares policies for matching. Most patterns begin with segments that are fixed; a request is compared only with those
- * whose fixed segments its path has, however many others there are.
+ * Prepares policies for matching. Most patterns begin with segments that are fixed, and most hosts are names; a request is
+ * compared only with those whose fixed segments its path has, and which are for its host, however many others there are.
  *
  * @param routes in order; the first match wins
  */
 export function createMatcher<T extends { readonly policy: Policy }>(routes: readonly T[]): Matcher<T> {
-  const root: Branch<T> = { candidates: [], branches: new Map() };
+  const root: Branch<T> = newBranch();
   // The tree first, so that every branch gets the policies of those above it in their order.
   for (const { policy } of routes) grow(root, policy.match);
-  for (const route of routes) addBelow(grow(root, route.policy.match), route);
+  for (const [position, route] of routes.entries()) {
+    const { match } = route.policy;
+    addBelow(grow(root, match), { route, position }, namesOf(match));
+  }
 
   return (input) => {
     let branch = root;
@@ -54,8 +66,36 @@ export function createMatcher<T extends { readonly policy: Policy }>(routes: rea
       branch = next;
       start = end + 1;
     }
-    return branch.candidates.find(({ policy }) => mismatchOf(policy.match, input) === undefined);
+    return firstMatch(branch.ofHost.get(input.host) ?? [], branch.ofAnyHost, input);
   };
+}
+
+/** The first that matches of two lists, each in order. */
+function firstMatch<T extends { readonly policy: Policy }>(
+  some: readonly Placed<T>[],
+  others: readonly Placed<T>[],
+  input: MatchInput,
+): T | undefined {
+  let i = 0;
+  let j = 0;
+  while (i < some.length || j < others.length) {
+    const one = some[i];
+    const other = others[j];
+    const next = !other || (one && one.position < other.position) ? one : other;
+    if (next === one) i++;
+    else j++;
+    if (next && mismatchOf(next.route.policy.match, input) === undefined) return next.route;
+  }
+  return undefined;
+}
+
+/** The hosts that a policy is for, where all of them are names. */
+function namesOf({ hosts }: Match): readonly string[] | undefined {
+  return hosts?.some((pattern) => pattern.startsWith("*.")) ? undefined : hosts;
+}
+
+function newBranch<T>(): Branch<T> {
+  return { ofHost: new Map(), ofAnyHost: [], branches: new Map() };
 }
 
 /** The branch of a pattern's fixed segments. */
@@ -64,7 +104,7 @@ function grow<T>(root: Branch<T>, { path }: Match): Branch<T> {
   for (const segment of path?.fixedSegments ?? []) {
     let next = branch.branches.get(segment);
     if (!next) {
-      next = { candidates: [], branches: new Map() };
+      next = newBranch();
       branch.branches.set(segment, next);
     }
     branch = next;
@@ -72,7 +112,12 @@ function grow<T>(root: Branch<T>, { path }: Match): Branch<T> {
   return branch;
 }
 
-function addBelow<T>(branch: Branch<T>, route: T): void {
-  branch.candidates.push(route);
-  for (const below of branch.branches.values()) addBelow(below, route);
+function addBelow<T>(branch: Branch<T>, placed: Placed<T>, hosts: readonly string[] | undefined): void {
+  if (!hosts) branch.ofAnyHost.push(placed);
+  for (const host of new Set(hosts)) {
+    const ofHost = branch.ofHost.get(host) ?? [];
+    ofHost.push(placed);
+    branch.ofHost.set(host, ofHost);
+  }
+  for (const below of branch.branches.values()) addBelow(below, placed, hosts);
 }

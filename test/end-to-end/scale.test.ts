@@ -5,6 +5,9 @@ import { openDecider, REQUEST } from "../support/decider.ts";
 const early = (name: string) => `/${name}/last/last/:id`;
 const late = (name: string) => `/last/last/${name}/:id`;
 
+const ANY = "/last/*rest";
+const hostOf = (name: string) => (name === "last" ? "api.example.com" : `${name}.example.com`);
+
 const ROUNDS = 21;
 const TURN_MILLISECONDS = 5;
 
@@ -25,6 +28,7 @@ function cost(decide: Decider): number {
 test.each([
   ["1000 policies that differ in the first segment", { pathOf: early, policies: 1000, keys: 1 }],
   ["1000 policies that differ in the last fixed segment", { pathOf: late, policies: 1000, keys: 1 }],
+  ["1000 policies that differ in the host", { pathOf: () => ANY, hostOf: hostOf, policies: 1000, keys: 1 }],
   ["10 000 API keys", { pathOf: late, policies: 1, keys: 10_000 }],
 ])("a decision with %s costs less than twice as much as with one", async (_title, many) => {
   const one = await openDecider({ pathOf: late, policies: 1, keys: 1 });

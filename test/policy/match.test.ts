@@ -116,23 +116,39 @@ describe("a policy is found whatever other patterns there are", () => {
     .array(fc.constantFrom("a", "b", "ab", "é", "%2F", ":x", "", "bc", "a.b"), { maxLength: 6 })
     .map((segments) => `/${segments.join("/")}`);
 
+  const hosts = fc.option(
+    fc.array(fc.constantFrom("a.com", "b.com", "x.a.com", "*.a.com", "*.com"), {
+      minLength: 1,
+      maxLength: 3,
+    }),
+    { nil: undefined },
+  );
+  const input = fc.record({
+    method: fc.constant("GET"),
+    host: fc.constantFrom("", "a.com", "b.com", "x.a.com", "c.org"),
+    path,
+  });
+
   test("and it is the one that asking each in order would find", () => {
+    const asked = fc.array(input, { minLength: 1 });
     fc.assert(
-      fc.property(fc.array(pattern, { minLength: 1 }), fc.array(path, { minLength: 1 }), (sources, paths) => {
-        const routes = sources.flatMap((source) => routeFor(source) ?? []);
+      fc.property(fc.array(fc.tuple(pattern, hosts), { minLength: 1 }), asked, (matches, inputs) => {
+        const routes = matches.flatMap(([source, hosts]) => routeFor(source, hosts) ?? []);
         const match = createMatcher(routes);
-        for (const input of paths.map((each) => ({ method: "GET", host: "", path: each })))
-          expect(match(input)).toBe(
-            routes.find(({ policy }) => mismatchOf(policy.match, input) === undefined),
-          );
+        for (const each of inputs)
+          expect(match(each)).toBe(routes.find(({ policy }) => mismatchOf(policy.match, each) === undefined));
       }),
+      { numRuns: 300 },
     );
   });
 });
 
-function routeFor(source: string): { readonly policy: Policy } | undefined {
+function routeFor(
+  source: string,
+  hosts: readonly string[] | undefined,
+): { readonly policy: Policy } | undefined {
   try {
-    return { policy: { match: { path: compilePathPattern(source) } } as Policy };
+    return { policy: { match: { path: compilePathPattern(source), hosts } } as Policy };
   } catch {
     return undefined;
   }

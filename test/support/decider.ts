@@ -14,6 +14,8 @@ export interface DeciderVariant {
   readonly keys: number;
   /** The path pattern of a policy; `"last"` is the one that {@link REQUEST} matches. */
   readonly pathOf: (name: string) => string;
+  /** The host that a policy is for. Default: any. */
+  readonly hostOf?: (name: string) => string;
 }
 
 /** What decides about requests, without a listener in front or an upstream behind. */
@@ -40,7 +42,7 @@ export const REQUEST: ReceivedRequest = {
 };
 
 /** Opens a configuration whose last policy and last key are those of {@link REQUEST}, and makes its token. */
-export async function openDecider({ policies, keys, pathOf }: DeciderVariant): Promise<TestDecider> {
+export async function openDecider({ policies, keys, pathOf, hostOf }: DeciderVariant): Promise<TestDecider> {
   const names = (count: number) =>
     Array.from({ length: count }, (_, i) => (i === count - 1 ? "last" : `n-${i}`));
   const { config } = parseConfig(
@@ -59,7 +61,10 @@ export async function openDecider({ policies, keys, pathOf }: DeciderVariant): P
       },
       authenticate: ["keys"],
       token: { audience: "https://orders.internal" },
-      policies: names(policies).map((name) => ({ name, match: { path: pathOf(name) } })),
+      policies: names(policies).map((name) => ({
+        name,
+        match: { path: pathOf(name), hosts: hostOf && [hostOf(name)] },
+      })),
     }),
     { file: "sidecar.yaml" },
   );
