@@ -43,7 +43,8 @@ class Relay {
   }
 
   onResponseData(controller, piece) {
-    if (this.#response.write(piece)) return;
+    // Nobody takes what is for a client that has left, and its connection to the backend would wait for ever.
+    if (this.#response.write(piece) || this.#response.destroyed) return;
     controller.pause();
     this.#response.once("drain", () => controller.resume());
   }

@@ -11,7 +11,7 @@ const API_KEY = "a-key-of-the-measurement";
 export const API_KEY_FIELDS = { "x-api-key": API_KEY };
 
 /** One policy, the defaults of every key; neither metrics nor a line for each request, as with the peers. */
-const PLAIN = { admin: false, log: { level: "warn" } };
+export const PLAIN = { admin: false, log: { level: "warn" } };
 
 /** The configuration of each case in the budget, but for its addresses. */
 export const CASES = {

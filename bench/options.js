@@ -5,11 +5,11 @@ const FEWEST_ROUNDS = 3;
 
 const HELP = `Measures what a request costs: Countersign, its peers, and the least that this stack can do.
 
-  npm run bench                           about nine minutes
+  npm run bench                           about seven minutes
   npm run bench -- --quick                under a minute, and less exact
 
   --only NAME,NAME   measures these, and "${LIMIT}", which the others are compared with
-  --rounds N         takes so many turns each, at least ${FEWEST_ROUNDS} (default: 21; with --quick: 3)
+  --rounds N         takes so many turns each, at least ${FEWEST_ROUNDS} (default: 15; with --quick: 3)
   --json FILE        writes every figure of every round
   --svg FILE         draws the CPU time a request
   --help             tells this
@@ -26,7 +26,7 @@ wrk where they are on the PATH; what is missing it does without.`;
  */
 const QUICK = { rounds: 3, turn: 2000, signature: 60, oneConnection: 250, starts: 3, longTurn: 2000 };
 const FULL = {
-  rounds: 21,
+  rounds: 15,
   turn: 1000,
   warmUp: 6000,
   signature: 100,
