@@ -1,5 +1,5 @@
 import { median, medianRatio } from "./statistics.js";
-import { escaped, styleOf } from "./svg.js";
+import { escaped, pageOf, styleOf } from "./svg.js";
 
 const WIDTH = 960;
 const LEFT = 480;
@@ -29,17 +29,21 @@ export function drawChart({ machine, contestants }) {
   const scale = (WIDTH - LEFT - RIGHT) / longest;
   const bottom = TOP + rows.length * ROW;
   const limit = LEFT + median(limits) * scale;
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${bottom + 36}" font-family="system-ui, sans-serif" font-size="13" role="img">
-<title>CPU microseconds a request, less is better: ${rows.map(({ title, value }) => escaped(`${title} ${value.toFixed(1)}`)).join("; ")}</title>
-${STYLE}
-<rect class="page" width="100%" height="100%"/>
-<text x="16" y="26" font-size="16" font-weight="600">CPU µs a request, less is better</text>
-<text x="16" y="46" class="note">${escaped(`Node.js ${machine.node}, ${machine.processors}; × is the ratio to bare undici`)}</text>
-${rows.map((row, index) => barOf(row, TOP + index * ROW, scale, longest)).join("\n")}
-<line x1="${limit.toFixed(1)}" x2="${limit.toFixed(1)}" y1="${TOP - 4}" y2="${bottom + 4}"/>
-<text x="${limit.toFixed(1)}" y="${bottom + 22}" class="note" text-anchor="middle">the limit of this stack</text>
-</svg>
-`;
+  const values = rows.map(({ title, value }) => `${title} ${value.toFixed(1)}`).join("; ");
+  return pageOf({
+    width: WIDTH,
+    height: bottom + 36,
+    fontSize: 13,
+    summary: `CPU microseconds a request, less is better: ${values}`,
+    style: STYLE,
+    heading: "CPU µs a request, less is better",
+    note: `Node.js ${machine.node}, ${machine.processors}; × is the ratio to bare undici`,
+    content: [
+      ...rows.map((row, index) => barOf(row, TOP + index * ROW, scale, longest)),
+      `<line x1="${limit.toFixed(1)}" x2="${limit.toFixed(1)}" y1="${TOP - 4}" y2="${bottom + 4}"/>`,
+      `<text x="${limit.toFixed(1)}" y="${bottom + 22}" class="note" text-anchor="middle">the limit of this stack</text>`,
+    ],
+  });
 }
 
 function barOf({ title, isCountersign, value, ratio }, y, scale, longest) {

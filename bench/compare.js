@@ -3,13 +3,13 @@
 // The other commit is built in a folder of its own. The two take many short turns, interleaved; it ends with 1 where the
 // median of the ratios of the rounds is above 1.05 in any of the cases: CPU time of a request.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { startBackend } from "./backend.js";
 import { API_KEY_FIELDS, CASES, serveCommand } from "./countersign.js";
+import { temporaryFolder } from "./folder.js";
 import { machineOf } from "./machine.js";
 import { leaveProxyCore, stop } from "./processes.js";
 import { openShort, takeShortTurns } from "./short-turns.js";
@@ -27,11 +27,9 @@ const turns = values.quick
   : { rounds: 120, warmUpRounds: 20, requests: 1500 };
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), "countersign-bench-"));
-process.once("exit", () => {
-  git("worktree", "remove", "--force", join(folder, "other"));
-  rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
-});
+const folder = temporaryFolder();
+// By then the folder is gone.
+process.once("exit", () => git("worktree", "prune"));
 const programs = { other: buildOther(), own: join(root, "bin/countersign.js") };
 await leaveProxyCore();
 const machine = machineOf({ rounds: turns.rounds, isQuick: values.quick });

@@ -5,6 +5,12 @@ import { connect } from "node:net";
 /** More at once than a listener's queue holds would have to wait for a second. */
 const OPENED_AT_ONCE = 100;
 
+/** The text of a GET request with these fields. */
+export function getRequest(path, headers = {}) {
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${lines.join("")}\r\n`;
+}
+
 /** Opens so many connections to a port of the loopback address. */
 export async function openConnections(port, count) {
   const connections = [];

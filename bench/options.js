@@ -1,4 +1,4 @@
-import { parseArgs } from "node:util";
+import { namedIn, readCommandLine } from "./command-line.js";
 import { CONTESTANTS, LIMIT } from "./contestants.js";
 
 const FEWEST_ROUNDS = 3;
@@ -40,45 +40,21 @@ const FULL = {
  * Ends the process with 2 where it cannot be understood.
  */
 export function readOptions() {
-  const { values } = parse();
-  if (values.help) {
-    console.log(HELP);
-    process.exit(0);
-  }
-  if (process.platform !== "linux") fail("It measures what Linux counts for a process.");
+  const { values, fail } = readCommandLine({
+    script: "npm run bench",
+    help: HELP,
+    options: {
+      quick: { type: "boolean", default: false },
+      only: { type: "string" },
+      rounds: { type: "string" },
+    },
+  });
   const plan = values.quick ? QUICK : FULL;
   const rounds = Number(values.rounds ?? plan.rounds);
   if (!Number.isInteger(rounds) || rounds < FEWEST_ROUNDS) fail(`--rounds: at least ${FEWEST_ROUNDS}`);
-  return { ...values, plan: { ...plan, rounds }, contestants: chosen(values.only) };
-}
-
-function parse() {
-  try {
-    return parseArgs({
-      options: {
-        quick: { type: "boolean", default: false },
-        only: { type: "string" },
-        rounds: { type: "string" },
-        json: { type: "string" },
-        svg: { type: "string" },
-        help: { type: "boolean", short: "h", default: false },
-      },
-    });
-  } catch (error) {
-    return fail(error.message);
-  }
-}
-
-function chosen(only) {
-  if (only === undefined) return CONTESTANTS;
-  const names = new Set(only.split(","));
-  for (const name of names) {
-    if (!CONTESTANTS.some((contestant) => contestant.name === name)) fail(`--only: there is no "${name}"`);
-  }
-  return CONTESTANTS.filter(({ name }) => name === LIMIT || names.has(name));
-}
-
-function fail(message) {
-  console.error(`${message}\nnpm run bench -- --help`);
-  process.exit(2);
+  const named = namedIn(values.only, CONTESTANTS, fail);
+  const contestants = CONTESTANTS.filter(
+    (contestant) => contestant.name === LIMIT || named.includes(contestant),
+  );
+  return { ...values, plan: { ...plan, rounds }, contestants };
 }

@@ -2,7 +2,7 @@
 // all contestants alike. For small differences between programs that are nearly the same.
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { createSender, openConnections } from "./http-load.js";
+import { createSender, getRequest, openConnections } from "./http-load.js";
 import { cpuMicroseconds, freePort, start } from "./processes.js";
 import { untilAnswered } from "./requests.js";
 
@@ -22,8 +22,7 @@ export async function openShort(name, commandLine, { folder, upstream, headers =
   const logFile = join(own, "output.log");
   const child = start(command, { isProxy: true, logFile });
   await untilAnswered(child, port, { path: "/orders/0", headers, logFile });
-  const lines = Object.entries(headers).map(([field, value]) => `${field}: ${value}\r\n`);
-  const request = `GET /orders/1 HTTP/1.1\r\nHost: a\r\n${lines.join("")}\r\n`;
+  const request = getRequest("/orders/1", headers);
   const send = createSender(await openConnections(port, CONNECTIONS), { requestOf: () => request });
   return { name, child, logFile, send, rounds: [] };
 }

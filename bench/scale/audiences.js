@@ -1,6 +1,8 @@
+import { scrapeOf } from "../../test/support/metrics.ts";
+import { getRequest } from "../http-load.js";
 import { ask } from "../requests.js";
 import { growthOf } from "./growth.js";
-import { getRequest, openUnderLoad } from "./under-load.js";
+import { openUnderLoad } from "./under-load.js";
 
 /** More than so many tokens are not kept, whatever is asked for next. */
 const KEPT_TOKENS = 10_000;
@@ -47,9 +49,6 @@ export const audiences = {
 
 async function tokenCounts({ adminPort }) {
   const { body } = await ask(adminPort, "/metrics");
-  const of = (outcome) =>
-    Number(
-      new RegExp(`^countersign_tokens_total\\{outcome="${outcome}"\\} (\\d+)$`, "m").exec(body)?.[1] ?? 0,
-    );
+  const of = (outcome) => scrapeOf(body).total("countersign_tokens_total", { outcome });
   return { reused: of("reused"), signed: of("signed") };
 }

@@ -1,5 +1,6 @@
 import { PLAIN } from "../countersign.js";
-import { getRequest, openUnderLoad } from "./under-load.js";
+import { getRequest } from "../http-load.js";
+import { openUnderLoad } from "./under-load.js";
 
 const SIZES = [0, 1e3, 1e4, 1e5, 1e6, 1e7];
 /** Few: each of them may have a whole body on its way. */

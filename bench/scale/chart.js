@@ -1,4 +1,4 @@
-import { escaped, styleOf } from "../svg.js";
+import { escaped, pageOf, roundStep, styleOf } from "../svg.js";
 
 const COLUMNS = 2;
 const WIDTH = 960;
@@ -23,15 +23,16 @@ const STYLE = styleOf({
 export function drawScale({ machine, series }) {
   const height = TOP + Math.ceil(series.length / COLUMNS) * PANEL.height;
   const summary = series.map(({ title, growth }) => `${title}: ${growth}`).join("; ");
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="12" role="img">
-<title>${escaped(`CPU microseconds a request as things become more. ${summary}`)}</title>
-${STYLE}
-<rect class="page" width="100%" height="100%"/>
-<text x="16" y="26" font-size="16" font-weight="600">CPU µs a request, as things become more</text>
-<text x="16" y="46" class="note">${escaped(`Node.js ${machine.node}, ${machine.processors}; × is the ratio to the smallest size`)}</text>
-${series.map(panelOf).join("\n")}
-</svg>
-`;
+  return pageOf({
+    width: WIDTH,
+    height,
+    fontSize: 12,
+    summary: `CPU microseconds a request as things become more. ${summary}`,
+    style: STYLE,
+    heading: "CPU µs a request, as things become more",
+    note: `Node.js ${machine.node}, ${machine.processors}; × is the ratio to the smallest size`,
+    content: series.map(panelOf),
+  });
 }
 
 function panelOf({ title, sizeTitle, growth, points }, index) {
@@ -79,12 +80,6 @@ function costScale(costs) {
   const count = Math.ceil(most / step);
   const lines = Array.from({ length: count + 1 }, (_, index) => index * step);
   return { lines, of: (cost) => BOTTOM - (cost / (count * step)) * height };
-}
-
-/** The least of 1, 2, 5, 10, 20, … that is not below. */
-function roundStep(least) {
-  const decade = 10 ** Math.floor(Math.log10(least));
-  return [1, 2, 5, 10].map((factor) => factor * decade).find((step) => step >= least);
 }
 
 function gridLine(cost, y) {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { PLAIN } from "../countersign.js";
-import { getRequest, openUnderLoad } from "./under-load.js";
+import { getRequest } from "../http-load.js";
+import { openUnderLoad } from "./under-load.js";
 
 const SIZES = [1, 10, 100, 1000, 10_000];
 /** What this process and a sidecar need beside these connections. */

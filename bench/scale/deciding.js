@@ -3,7 +3,8 @@ import { createHash, generateKeyPairSync } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { PLAIN } from "../countersign.js";
-import { getRequest, openUnderLoad } from "./under-load.js";
+import { getRequest } from "../http-load.js";
+import { openUnderLoad } from "./under-load.js";
 
 const PATH = "/orders/1";
 const API_KEY = "the-key-of-the-measurement";

@@ -1,4 +1,4 @@
-import { parseArgs } from "node:util";
+import { namedIn, readCommandLine } from "../command-line.js";
 import { SERIES } from "./series.js";
 
 const HELP = `Measures what a request costs a sidecar as things become more.
@@ -23,50 +23,20 @@ const QUICK = { rounds: 6, turn: 80, warmUp: { requests: 8000, milliseconds: 600
 
 /** What the command line asks for: the `series`, the `plan` as in measure.js, and the files. Ends with 2 where it is not understood. */
 export function readOptions() {
-  const { help, only, ...values } = parse();
-  if (help) {
-    console.log(HELP);
-    process.exit(0);
-  }
-  if (process.platform !== "linux") fail("It measures what Linux counts for a process.");
+  const { values, fail } = readCommandLine({
+    script: "npm run bench:scale",
+    help: HELP,
+    options: { quick: { type: "boolean", default: false }, only: { type: "string" } },
+  });
+  const series = namedIn(values.only, SERIES, fail);
   return {
     ...values,
     plan: values.quick ? QUICK : FULL,
-    series: values.quick ? chosen(only).map(thinned) : chosen(only),
+    series: values.quick ? series.map(thinned) : series,
   };
-}
-
-function parse() {
-  try {
-    return parseArgs({
-      options: {
-        quick: { type: "boolean", default: false },
-        only: { type: "string" },
-        json: { type: "string" },
-        svg: { type: "string" },
-        help: { type: "boolean", short: "h", default: false },
-      },
-    }).values;
-  } catch (error) {
-    return fail(error.message);
-  }
-}
-
-function chosen(only) {
-  if (only === undefined) return SERIES;
-  const names = new Set(only.split(","));
-  for (const name of names) {
-    if (!SERIES.some((series) => series.name === name)) fail(`--only: there is no "${name}"`);
-  }
-  return SERIES.filter(({ name }) => names.has(name));
 }
 
 /** With the smallest size, the greatest, and every other one between them. */
 function thinned({ sizes, ...series }) {
   return { ...series, sizes: sizes.filter((_, index) => index === 0 || (sizes.length - index) % 2 === 1) };
-}
-
-function fail(message) {
-  console.error(`${message}\nnpm run bench:scale -- --help`);
-  process.exit(2);
 }

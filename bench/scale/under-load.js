@@ -9,12 +9,6 @@ const CONNECTIONS = 64;
 /** Connections wait until it is their turn, and what has been measured is to end at once. */
 const TIMEOUTS = { keepAlive: "10m", drain: "1s", notReady: "1s" };
 
-/** The text of a GET request with these fields. */
-export function getRequest(path, headers = {}) {
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  return `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${lines.join("")}\r\n`;
-}
-
 /**
  * Starts a sidecar in a folder of its own, which may be there already, and waits until it answers.
  *

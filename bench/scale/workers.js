@@ -29,16 +29,18 @@ export const workers = {
   ],
   open: async (size, context) => {
     if (loadProgram === "autocannon") installPeers();
-    const sidecar = await startSidecar(context, { ...PLAIN, workers: size }, { proxyCores: 2 });
+    const settings = { ...PLAIN, workers: size };
+    const sidecar = await startSidecar(context, settings, { proxyCores: 2 });
+    const title = `workers: ${size}`;
     const turn = async (milliseconds) => {
-      const { microseconds, requestsPerSecond } = await takeTurn(sidecar, milliseconds);
+      const { microseconds, requestsPerSecond } = await takeTurn({ ...sidecar, title }, milliseconds);
       return { microseconds, requestsPerSecond };
     };
     const warmUp = async ({ requests, milliseconds }) => {
       // Each worker compiles for itself.
       const end = performance.now() + size * TIMES_WARMER * milliseconds;
       for (let answered = 0; answered < size * requests && performance.now() < end; )
-        answered += (await takeTurn(sidecar, WARM_UP_TURN_MILLISECONDS)).requests;
+        answered += (await takeTurn({ ...sidecar, title }, WARM_UP_TURN_MILLISECONDS)).requests;
     };
     return { ...sidecar, turn, warmUp, facts: () => ({}), close: () => stop(sidecar.child) };
   },

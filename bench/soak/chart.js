@@ -1,4 +1,4 @@
-import { escaped, styleOf } from "../svg.js";
+import { escaped, pageOf, roundStep, styleOf } from "../svg.js";
 
 const WIDTH = 960;
 const LEFT = 72;
@@ -48,27 +48,28 @@ export function drawSoak({ machine, seconds, samples, turns, marks, errorTimes, 
   ];
   const bottom = strips.at(-1).top + STRIP;
   const shown = during(marks);
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${bottom + 44}" font-family="system-ui, sans-serif" font-size="13" role="img">
-<title>${escaped(`${minutesOf(seconds)} at full load: ${verdict.map(({ what, measured }) => `${what} ${measured}`).join("; ")}`)}</title>
-${STYLE}
-<rect class="page" width="100%" height="100%"/>
-<text x="16" y="26" font-size="16" font-weight="600">${minutesOf(seconds)} at full load, with reloads, rotations and clients that break off</text>
-<text x="16" y="46" class="note">${escaped(`Node.js ${machine.node}, ${machine.processors}`)}</text>
-${shown
-  .filter(({ kind }) => kind === "key")
-  .map(({ at }) => vertical("key through", x(at), TOP, strips.at(-1).top))
-  .join("\n")}
-${panels.map((panel) => drawPanel(panel, x)).join("\n")}
-${strips.map((strip) => drawStrip(strip, shown, x)).join("\n")}
-${timesOf(seconds)
-  .map(
-    (at) =>
-      `<text x="${x(at).toFixed(1)}" y="${bottom + 18}" class="note small" text-anchor="middle">${timeText(at)}</text>`,
-  )
-  .join("\n")}
-<text x="16" y="${bottom + 36}" class="note small">minutes; reloads in orange: of a configuration that cannot be used; dotted lines: a new key begins to sign</text>
-</svg>
-`;
+  const told = verdict.map(({ what, measured }) => `${what} ${measured}`).join("; ");
+  return pageOf({
+    width: WIDTH,
+    height: bottom + 44,
+    fontSize: 13,
+    summary: `${minutesOf(seconds)} at full load: ${told}`,
+    style: STYLE,
+    heading: `${minutesOf(seconds)} at full load, with reloads, rotations and clients that break off`,
+    note: `Node.js ${machine.node}, ${machine.processors}`,
+    content: [
+      ...shown
+        .filter(({ kind }) => kind === "key")
+        .map(({ at }) => vertical("key through", x(at), TOP, strips.at(-1).top)),
+      ...panels.map((panel) => drawPanel(panel, x)),
+      ...strips.map((strip) => drawStrip(strip, shown, x)),
+      ...timesOf(seconds).map(
+        (at) =>
+          `<text x="${x(at).toFixed(1)}" y="${bottom + 18}" class="note small" text-anchor="middle">${timeText(at)}</text>`,
+      ),
+      `<text x="16" y="${bottom + 36}" class="note small">minutes; reloads in orange: of a configuration that cannot be used; dotted lines: a new key begins to sign</text>`,
+    ],
+  });
 }
 
 function drawPanel({ name, top, lines = {}, bars }, x) {
@@ -127,12 +128,9 @@ function errorsBySlice(times, seconds) {
   }));
 }
 
-/** 1, 2 or 5 times a power of ten, so that a few of them reach `most`. */
+/** How far the lines of a scale up to `most` are apart. */
 function stepOf(most) {
-  const rough = Math.max(most, 1e-9) / STEPS;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].find((factor) => factor * power >= rough) * power;
-  return most === 0 ? 1 : step;
+  return most === 0 ? 1 : roundStep(most / STEPS);
 }
 
 function timesOf(seconds) {

@@ -1,4 +1,4 @@
-import { parseArgs } from "node:util";
+import { readCommandLine } from "../command-line.js";
 
 const LEAST_MINUTES = 0.1;
 
@@ -21,33 +21,12 @@ PATH; what is missing it does without.`;
 
 /** What the command line asks for. Ends the process with 2 where it cannot be understood. */
 export function readOptions() {
-  const { values } = parse();
-  if (values.help) {
-    console.log(HELP);
-    process.exit(0);
-  }
-  if (process.platform !== "linux") fail("It counts what Linux tells of a process.");
+  const { values, fail } = readCommandLine({
+    script: "npm run bench:soak",
+    help: HELP,
+    options: { minutes: { type: "string", default: "10" } },
+  });
   const minutes = Number(values.minutes);
   if (!(minutes >= LEAST_MINUTES && Number.isFinite(minutes))) fail(`--minutes: at least ${LEAST_MINUTES}`);
   return { ...values, minutes };
-}
-
-function parse() {
-  try {
-    return parseArgs({
-      options: {
-        minutes: { type: "string", default: "10" },
-        json: { type: "string" },
-        svg: { type: "string" },
-        help: { type: "boolean", short: "h", default: false },
-      },
-    });
-  } catch (error) {
-    return fail(error.message);
-  }
-}
-
-function fail(message) {
-  console.error(`${message}\nnpm run bench:soak -- --help`);
-  process.exit(2);
 }

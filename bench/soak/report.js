@@ -1,3 +1,5 @@
+import { printTable } from "../table.js";
+
 /** The columns of a period: a heading, and what stands below it. */
 const COLUMNS = {
   minute: ({ until }) => (until / 60).toFixed(2).replace(/\.?0+$/, ""),
@@ -39,11 +41,15 @@ export function printEnd({ counts, errors, verdict }) {
   console.log(
     `Beside the load: ${asked} requests whose answers were checked; ${odd} odd clients; ${reloads.used} configurations used, ${reloads.broken} refused, ${reloads.hangups} SIGHUPs; ${rotations.begun} rotations begun, ${rotations.signing} keys took over, ${rotations.takenOut} were taken out; ${linesDropped} log lines dropped.`,
   );
-  console.log();
-  print(["", "at most", "measured", ""]);
-  print(["---", "---", "---", "---"]);
-  for (const { what, atMost, measured, isMet } of verdict)
-    print([what, atMost, measured, isMet ? "met" : "**not met**"]);
+  printTable(
+    ["", "at most", "measured", ""],
+    verdict.map(({ what, atMost, measured, isMet }) => [
+      what,
+      atMost,
+      measured,
+      isMet ? "met" : "**not met**",
+    ]),
+  );
   if (errors.length > 0) console.log();
   for (const { kind, count, examples } of errors) {
     console.log(`- ${count} × ${kind}`);
