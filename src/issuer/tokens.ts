@@ -160,8 +160,8 @@ function activeKeyFor({ purpose, algorithm }: TokenRequest, keySet: KeySet): Act
 }
 
 /**
- * Everything that a token says but its times and its id, and everything that it is made with. A text stands behind its
- * length, so that no two requests have the same key; that takes a fraction of the time of JSON for the whole.
+ * Everything that a token says but its times, its id and the issuer, which is the same for all, and everything that it is
+ * made with. A text stands behind its length, so that no two requests have the same key; that takes a fraction of the time of JSON for the whole.
  */
 function cacheKeyOf({ kid, algorithm }: SigningKey, request: TokenRequest): string {
   const { lifetimeSeconds, notBefore, subject, audience, additionalClaims } = request;

@@ -66,9 +66,11 @@ export function createMatcher<T extends { readonly policy: Policy }>(routes: rea
       branch = next;
       start = end + 1;
     }
-    return firstMatch(branch.ofHost.get(input.host) ?? [], branch.ofAnyHost, input);
+    return firstMatch(branch.ofHost.get(input.host) ?? NONE, branch.ofAnyHost, input);
   };
 }
+
+const NONE: readonly never[] = [];
 
 /** The first that matches of two lists, each in order. */
 function firstMatch<T extends { readonly policy: Policy }>(
