@@ -223,6 +223,27 @@ test("a broken body does not get an answer where another response is owed before
   expect(answer).toBe("");
 });
 
+test("what is no request gets no answer where another response is owed, also once one before that was sent", async () => {
+  const urls: string[] = [];
+  await using backend = await startBackend((request, response) => {
+    urls.push(String(request.url));
+    if (request.url !== "/held") response.end("ok");
+  });
+  await using sidecar = await startSidecar(backend.url);
+  const { client, received } = receivingClient(sidecar.port);
+  client.write(`GET /first HTTP/1.1\r\n${HOST}\r\nGET /held HTTP/1.1\r\n${HOST}\r\n`);
+  await vi.waitFor(() => {
+    expect(statusesOf(received())).toEqual([200]);
+    expect(urls).toContain("/held");
+  });
+
+  client.write("what is this\r\n\r\n");
+  // It has been read when a connection that was opened later has been answered.
+  await sendRaw(sidecar.port, `GET /later HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n`);
+  expect(statusesOf(received())).toEqual([200]);
+  client.destroy();
+});
+
 test("a broken body cuts a response that has begun", async () => {
   await using backend = await startBackend((_request, response) => void response.write("begun"));
   await using sidecar = await startSidecar(backend.url);

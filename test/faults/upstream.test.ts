@@ -179,6 +179,22 @@ describe.concurrent("a response that is cut in the middle is never a clean end",
   });
 });
 
+test.concurrent("a silence longer than timeouts.body counts also behind a time when the client took nothing", async () => {
+  const bytes = 20_000_000;
+  await using backend = await startRawBackend((socket) => {
+    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${bytes + 1}\r\n\r\n`);
+    socket.write(Buffer.alloc(bytes));
+  });
+  await using sidecar = await startSidecar(backend.url, upstreamYaml(backend.url, "{body: 1s}"));
+  const client = connect(Number(new URL(sidecar.url).port), "127.0.0.1");
+  client.write(GET);
+  await once(client, "readable");
+
+  client.resume();
+  await once(client, "close");
+  expect(sidecar.failures).toEqual([expect.objectContaining({ code: "ERR_UPSTREAM_TIMEOUT" })]);
+});
+
 test.concurrent("an event stream may be silent for longer than timeouts.body", async () => {
   await using backend = await startBackend((_request, response) => {
     response.writeHead(200, { "content-type": "text/event-stream" });

@@ -14,6 +14,11 @@ test.each([
   expect(fieldNameOf(name)).toEqual({ canonical, kind, isPlain });
 });
 
+test("one spelling says nothing of another, whichever comes first", () => {
+  const names = ["x_user", "x-user", "X-User", "X-Tenant", "x_tenant", "x-tenant"];
+  for (const name of names) expect(fieldNameOf(name).isPlain).toBe(!name.includes("_"));
+});
+
 test("whoever makes up names without end changes nothing of what the others mean", () => {
   for (let i = 0; i < 5000; i++) {
     expect(fieldNameOf(`made-up-${i}`)).toEqual({

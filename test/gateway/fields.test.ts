@@ -118,6 +118,16 @@ describe("the length of a request without content (RFC 9110 §8.6)", () => {
   });
 });
 
+test("a response's Connection cannot take away what frames it", async () => {
+  const { answer } = await relay(
+    `GET / HTTP/1.1\r\nHost: a\r\n${CLOSE}`,
+    "HTTP/1.1 200 OK\r\nConnection: Content-Length, X-Hop\r\nX-Hop: 1\r\nContent-Length: 2\r\n\r\nok",
+  );
+
+  expect(linesOf(answer, "content-length")).toEqual(["Content-Length: 2"]);
+  expect(linesOf(answer, "x-hop")).toEqual([]);
+});
+
 describe("trailers of a request", () => {
   test("are dropped, and not announced", async () => {
     const { received } = await relay(
