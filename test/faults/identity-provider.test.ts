@@ -96,7 +96,8 @@ describe("an answer that is no JWK Set", () => {
     "an answer that does not come is not waited for: %s",
     async (path) => {
       provider.answer(path, (_request, response) => response.write("{"));
-      using login = await openTestJwt(provider.url, clock, {}, { fetchTimeoutMilliseconds: 50 });
+      // Long enough for what does come, also where the machine is busy.
+      using login = await openTestJwt(provider.url, clock, {}, { fetchTimeoutMilliseconds: 1000 });
       expect(await login.ask(await provider.sign())).toMatchObject({
         ...UNAVAILABLE,
         cause: `${provider.url}${path}: there was no whole answer in time`,
