@@ -72,19 +72,26 @@ export function startLoad({ clients, connect, reconnects, pause = () => 0 }: Loa
       let isFresh = true;
       let isReset = false;
       let isLast = false;
-      let timer: NodeJS.Timeout | undefined;
+      let isEnding = false;
       const ask = () => {
+        if (isEnding) return;
         if (isOver) return void socket.end();
         received = "";
         isOwed = true;
         socket.write(REQUEST);
       };
-      socket.setTimeout(PATIENCE_MILLISECONDS, () => socket.destroy());
+      let patience = "";
+      socket.setTimeout(PATIENCE_MILLISECONDS, () => {
+        patience = `, as nothing more had come for ${PATIENCE_MILLISECONDS} ms`;
+        socket.destroy();
+      });
       socket.on("error", (error: NodeJS.ErrnoException) => {
         isReset = error.code === "ECONNRESET";
       });
       // An end without an error: the client must not send on a connection that is ending.
-      socket.on("end", () => clearTimeout(timer));
+      socket.on("end", () => {
+        isEnding = true;
+      });
       socket.on("data", (data) => {
         received += data;
         const head = received.indexOf("\r\n\r\n");
@@ -98,13 +105,14 @@ export function startLoad({ clients, connect, reconnects, pause = () => 0 }: Loa
         isLast = /^connection: close\r$/im.test(received);
         if (isLast) return;
         const milliseconds = pause();
-        if (milliseconds === 0) ask();
-        else timer = setTimeout(ask, milliseconds);
+        // Where this process was held up, the end of the connection may have come with the answer, and is read behind it.
+        if (milliseconds === 0) setImmediate(() => setImmediate(ask));
+        else setTimeout(ask, milliseconds);
       });
       socket.once("close", () => {
-        clearTimeout(timer);
+        isEnding = true;
         if (isOwed && isFresh && isReset && received === "") neverTaken++;
-        else if (isOwed) failures.push(`closed with ${received.length} bytes of an answer`);
+        else if (isOwed) failures.push(`closed with ${received.length} bytes of an answer${patience}`);
         resolve(!isOwed);
       });
       ask();

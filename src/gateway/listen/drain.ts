@@ -62,13 +62,15 @@ export async function drain(listener: Draining, milliseconds: number): Promise<v
     await Promise.race([closed, sleep(OTHERS_CLOSE_MILLISECONDS)]);
     announce();
   }
-  const check = setInterval(() => {
+  const endIfQuiet = () => {
     const isBusy = connections.isBusy || http2?.isBusy;
     if (isBusy || performance.now() - connections.lastRequestAt < QUIET_MILLISECONDS) return;
     handshakes?.end();
     connections.endIdle();
     http2?.endIdle();
-  }, CHECK_MILLISECONDS);
+  };
+  // Behind what has come by now: where this process was held up, its timers run before anything is read.
+  const check = setInterval(() => setImmediate(endIfQuiet), CHECK_MILLISECONDS);
   await closed;
   clearTimeout(deadline);
   clearInterval(check);
