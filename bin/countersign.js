@@ -4,13 +4,7 @@ var wanted = [24, 9];
 var running = process.versions.node.split(".").map(Number);
 
 if (running[0] > wanted[0] || (running[0] === wanted[0] && running[1] >= wanted[1])) {
-  import("node:module")
-    .then((module) => {
-      // Compiled code is kept between runs, which makes a start faster.
-      module.enableCompileCache();
-      return import("../dist/cli/main.js");
-    })
-    .then((cli) => cli.main(process.argv));
+  import("../dist/cli/main.js").then((cli) => cli.main(process.argv));
 } else {
   console.error(
     "countersign: needs Node.js " +

@@ -1,11 +1,11 @@
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { startBackend } from "../support/backend.ts";
-import { EXECUTABLE, startCommand, temporaryFolder } from "../support/command-line.ts";
+import { EXECUTABLE, runCommand, startCommand, temporaryFolder } from "../support/command-line.ts";
 
 const run = promisify(execFile);
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -125,6 +125,13 @@ test("the published package holds what a user needs, and works installed from it
   const program = "import('countersign').then((library) => console.log(Object.keys(library).sort().join()))";
   const library = await run(process.execPath, ["-e", program], { cwd: folder.path });
   expect(library.stdout.trim()).toContain("createSidecar");
+});
+
+test("no code is kept where other users of the machine could write it", async () => {
+  using folder = temporaryFolder();
+  const { code } = await runCommand(["--version"], { cwd: folder.path, env: { TMPDIR: folder.path } });
+  expect(code).toBe(0);
+  expect(readdirSync(folder.path)).toEqual([]);
 });
 
 test("an older Node.js is told what is needed, and how to get it", async () => {
