@@ -11,7 +11,14 @@ const OWN_NODE = "node_modules/node/bin/node";
 
 process.chdir(join(dirname(fileURLToPath(import.meta.url)), ".."));
 whenChanged(["package.json", "package-lock.json"], "node_modules", install);
-whenChanged(["src", "tsconfig.json", "tsconfig.build.json", "package-lock.json"], "dist", build);
+whenChanged(
+  [
+    ...["src", "tsconfig.json", "tsconfig.build.json"],
+    ...["rolldown.config.js", "scripts/third-party-licenses.js", "package-lock.json"],
+  ],
+  "dist",
+  build,
+);
 
 /** Runs `step`, which makes the folder `product`, where the files differ from those at its last success. */
 function whenChanged(paths, product, step) {
@@ -52,8 +59,11 @@ function install() {
 
 function build() {
   rmSync("dist", { recursive: true, force: true });
-  const { status } = run(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]);
-  if (status !== 0) fail("the build failed; the compiler's messages are above");
+  // What the bundler prints is what it has made; what is wrong goes to standard error.
+  const bundled = run(process.execPath, ["node_modules/rolldown/bin/cli.mjs", "-c"], "ignore");
+  if (bundled.status !== 0) fail("the build failed; the bundler's messages are above");
+  const typed = run(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]);
+  if (typed.status !== 0) fail("the build failed; the compiler's messages are above");
 }
 
 function npm(arguments_) {
@@ -73,8 +83,8 @@ function isNewEnough(version) {
   return major > OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor >= OLDEST_NODE[1]);
 }
 
-function run(command, arguments_) {
-  return spawnSync(command, arguments_, { stdio: "inherit" });
+function run(command, arguments_, output = "inherit") {
+  return spawnSync(command, arguments_, { stdio: ["inherit", output, "inherit"] });
 }
 
 function fail(message) {

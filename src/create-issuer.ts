@@ -11,7 +11,39 @@ import type { KeyEvent } from "./issuer/keys/key-set.ts";
 import { openKeys } from "./issuer/keys/key-source.ts";
 import { createTokens } from "./issuer/tokens.ts";
 
-type Section = z.input<typeof issuerOptionsSection>;
+/** Where the keys of an issuer come from: at most one of `directory`, `files`, `env` and `ephemeral`. */
+export interface IssuerKeysOptions {
+  /** A folder that is managed: keys are made, rotated, and removed when their last token has ended. Default: `./keys`. */
+  readonly directory?: string;
+  /** For how long a key of the directory signs: a number of seconds, a string such as `"30d"`, or `"never"`. Default: 30 days. */
+  readonly rotateEvery?: number | string;
+  /** For how long a new key of the directory is published before it signs. Default: `jwksMaxAge` or a day, and 2 h. */
+  readonly overlap?: number | string;
+  /** Private keys, PEM or JWK, that somebody else manages: the first of an algorithm signs, all are published. */
+  readonly files?: string[];
+  /** An environment variable with one private key, PEM or JWK. */
+  readonly env?: string;
+  /** Keys in memory, new at every start. */
+  readonly ephemeral?: true;
+  /** Opens encrypted PEM, and encrypts the keys of the directory. */
+  readonly passphrase?: string;
+}
+
+/** Whose identity `getIdToken` proves: at least one of the first four. */
+export interface IssuerIdentityOptions {
+  /** Default: account, project and deployment, with slashes between. */
+  readonly subject?: string;
+  readonly account?: string;
+  readonly project?: string;
+  readonly deployment?: string;
+  readonly environment_type?: string;
+  /** It has keys of its own. Default: `"RS256"`. */
+  readonly algorithm?: SigningAlgorithm;
+  /** The lifetime of ID tokens: a number of seconds, or a string. Default: ten hours. */
+  readonly expiresIn?: number | string;
+  /** Whom ID tokens may be for. Default: anybody. */
+  readonly audiences?: string[];
+}
 
 /** What an issuer of one's own is made from: the keys of `issuer` in `sidecar.yaml`, and `identity`. */
 export interface CreateIssuerOptions {
@@ -26,9 +58,9 @@ export interface CreateIssuerOptions {
   /** How long verifiers may keep the JWK Set. Default: five minutes. */
   readonly jwksMaxAge?: number | string;
   /** Where the keys come from. Default: the directory `./keys`. */
-  readonly keys?: Section["keys"];
+  readonly keys?: IssuerKeysOptions;
   /** For `getIdToken`. */
-  readonly identity?: Section["identity"];
+  readonly identity?: IssuerIdentityOptions;
   /** Milliseconds since the epoch. Default: `Date.now`. */
   readonly now?: () => number;
   /** Where `keys.env` is looked up. Default: `process.env`. */
@@ -45,7 +77,9 @@ export interface CreateIssuerOptions {
  * @throws {KeyError} ERR_KEY when a key cannot be used
  */
 export async function createIssuer(options: CreateIssuerOptions): Promise<Issuer> {
-  const { now = Date.now, env = process.env, onKeyEvent = () => {}, ...section } = options ?? {};
+  const { now = Date.now, env = process.env, onKeyEvent = () => {}, ...rest } = options ?? {};
+  // Other words for the same: what is promised above is what the section takes.
+  const section: z.input<typeof issuerOptionsSection> = rest;
   const checked = issuerOptionsSection.safeParse(section, { reportInput: true });
   if (!checked.success) throw new ConfigError(problemsOf(checked.error.issues, undefined, "createIssuer"));
   const { url, algorithm, algorithms, expiresIn, jwksMaxAge } = checked.data;

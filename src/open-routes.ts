@@ -15,14 +15,8 @@ import type { Authenticator, AuthenticatorEvent } from "./policy/authenticators/
 import { openAuthenticator } from "./policy/authenticators/open.ts";
 import type { AuthenticatorOptions } from "./policy/authenticators/options.ts";
 import { openModule, type PolicyModule } from "./policy/module.ts";
-import type { SourceEvent } from "./refresh.ts";
+import type { PolicyEvent } from "./policy-event.ts";
 import { SharedResources } from "./shared-resources.ts";
-
-/** Something that happened to what policies read again and again. */
-export interface PolicyEvent extends SourceEvent {
-  /** Its key in the configuration, such as `authenticators.login` or `policies.orders.module`. */
-  readonly key: string;
-}
 
 /** What {@link openRoutes} needs. */
 export interface OpenRoutesOptions {

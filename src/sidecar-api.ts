@@ -1,11 +1,11 @@
 import type { Config } from "./config/config.ts";
-import type { RequestFailure } from "./gateway/handle-request.ts";
+import type { RequestFailure } from "./gateway/request-failure.ts";
 import type { RequestObserver } from "./gateway/request-record.ts";
 import type { Issuer } from "./issuer/issuer.ts";
 import type { KeyEvent } from "./issuer/keys/key-set.ts";
 import type { Metric } from "./observability/metric.ts";
 import type { TracingEvent } from "./observability/traces.ts";
-import type { PolicyEvent } from "./open-routes.ts";
+import type { PolicyEvent } from "./policy-event.ts";
 import type { SourceEvent } from "./refresh.ts";
 
 /** What `createSidecar` takes beside its configuration. */

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
-
-const packageJson = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+import { join } from "node:path";
+import { PACKAGE_FOLDER } from "./package-folder.ts";
 
 /** The version in package.json. */
-export const VERSION: string = JSON.parse(packageJson).version;
+export const VERSION: string = JSON.parse(readFileSync(join(PACKAGE_FOLDER, "package.json"), "utf8")).version;

@@ -8,7 +8,8 @@ const SOURCE = fileURLToPath(new URL("../src", import.meta.url));
 /** What each layer may import from: itself and the layers named here. A file in src/ itself is a layer of its own. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "errors.ts": [],
-  "version.ts": [],
+  "package-folder.ts": [],
+  "version.ts": ["package-folder.ts"],
   "duration.ts": [],
   "node-http.ts": [],
   "bounded-queue.ts": [],
@@ -22,9 +23,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // It knows the option types of the layers that it fills.
   config: ["observability", "gateway", "policy", "issuer", "duration.ts", "errors.ts"],
   "shared-resources.ts": [],
+  "policy-event.ts": ["refresh.ts"],
   "create-issuer.ts": ["config", "issuer", "errors.ts"],
-  "open-routes.ts": ["config", "gateway", "policy", "issuer", "shared-resources.ts", "refresh.ts"],
-  "sidecar-api.ts": ["open-routes.ts", "config", "observability", "gateway", "issuer", "refresh.ts"],
+  "open-routes.ts": ["policy-event.ts", "config", "gateway", "policy", "issuer", "shared-resources.ts"],
+  "sidecar-api.ts": ["policy-event.ts", "config", "observability", "gateway", "issuer", "refresh.ts"],
   "service.ts": ["open-routes.ts", "config", "gateway", "issuer"],
   "sidecar.ts": [
     "sidecar-api.ts",
@@ -43,7 +45,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "index.ts": [
     "sidecar.ts",
     "sidecar-api.ts",
-    "open-routes.ts",
+    "policy-event.ts",
     "create-issuer.ts",
     "config",
     "observability",
@@ -56,6 +58,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "sidecar.ts",
     "sidecar-api.ts",
     "open-routes.ts",
+    "policy-event.ts",
+    "package-folder.ts",
     "version.ts",
     "config",
     "observability",

@@ -1,11 +1,12 @@
 import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import type { Command } from "commander";
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { CountersignError, reasonOf } from "../errors.ts";
 import type { TcpAddress } from "../gateway/listen/listen-options.ts";
 import { createLog } from "../observability/log.ts";
+import { PACKAGE_FOLDER } from "../package-folder.ts";
 import {
   adminOption,
   type ConfigurationFlags,
@@ -23,7 +24,7 @@ import { reloadOnChange } from "./reloading.ts";
 import { describeRunning, startSidecar } from "./running.ts";
 import { closeOnSignal } from "./stop-signals.ts";
 
-const EXAMPLE_FILE = fileURLToPath(new URL("../../sidecar.example.yaml", import.meta.url));
+const EXAMPLE_FILE = join(PACKAGE_FOLDER, "sidecar.example.yaml");
 
 /** `countersign demo`: a backend that verifies its tokens, and a sidecar in front of it. */
 export function addDemoCommand(program: Command): Command {

@@ -1,12 +1,13 @@
 import { writeFile } from "node:fs/promises";
-import { dirname, relative, resolve, sep } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { dirname, join, relative, resolve, sep } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { Command } from "commander";
 import { stringify } from "yaml";
 import { parseUpstreamUrl } from "../config/addresses.ts";
 import { ConfigError } from "../config/problems.ts";
 import { reasonOf } from "../errors.ts";
 import { printableText } from "../observability/printable.ts";
+import { PACKAGE_FOLDER } from "../package-folder.ts";
 import { ask, formatPlace } from "./ask.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -58,7 +59,7 @@ async function create(file: string, text: string): Promise<void> {
   }
 }
 
-const SCHEMA_FILE = fileURLToPath(new URL("../../config/sidecar.schema.json", import.meta.url));
+const SCHEMA_FILE = join(PACKAGE_FOLDER, "config", "sidecar.schema.json");
 
 /** How an editor finds the schema that came with this program: from `file` where it is below its folder, else by its URL. */
 export function schemaReference(file: string): string {

@@ -1,10 +1,10 @@
 import type { ParsedConfig } from "../config/parse.ts";
 import { formatProblem } from "../config/problems.ts";
 import { reasonOf } from "../errors.ts";
-import type { RequestFailure } from "../gateway/handle-request.ts";
+import type { RequestFailure } from "../gateway/request-failure.ts";
 import type { KeyEvent } from "../issuer/keys/key-set.ts";
 import type { Log } from "../observability/log.ts";
-import type { PolicyEvent } from "../open-routes.ts";
+import type { PolicyEvent } from "../policy-event.ts";
 import type { ListenerEvent, SidecarOptions } from "../sidecar-api.ts";
 
 /** Has a log told of everything that a sidecar tells. */

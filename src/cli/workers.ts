@@ -1,8 +1,9 @@
 import cluster from "node:cluster";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import type { ParsedConfig } from "../config/parse.ts";
 import { passedSockets } from "../gateway/listen/inherited-socket.ts";
 import type { Log } from "../observability/log.ts";
+import { PACKAGE_FOLDER } from "../package-folder.ts";
 import { type ForkedWorker, forkWorker } from "./forked-worker.ts";
 import { type ReloadOptions, reloadOnChange } from "./reloading.ts";
 import { SharedMetrics } from "./shared-metrics.ts";
@@ -38,7 +39,7 @@ export async function runWorkers(
   const metrics = new SharedMetrics(forked, count);
   // This process makes the files of Unix sockets, and a worker opens them to whom they are for. Until then: to nobody else.
   if (addresses.some(({ kind }) => kind === "unix")) process.umask(process.umask() | 0o022);
-  cluster.setupPrimary({ exec: fileURLToPath(new URL("./worker.js", import.meta.url)), args: [] });
+  cluster.setupPrimary({ exec: join(PACKAGE_FOLDER, "dist", "cli", "worker.js"), args: [] });
   // Connections are handed to workers one by one, so that one which a stopping worker does not take goes to another.
   cluster.schedulingPolicy = cluster.SCHED_RR;
   const supervisor = createSupervisor({

@@ -10,6 +10,7 @@ import type { IssuerEndpoints } from "./issuer-endpoints.ts";
 import type { Limits } from "./limits.ts";
 import type { ConnectionLimit } from "./listen/connection-limit.ts";
 import { answerProblem, type RequestProblem } from "./problem.ts";
+import type { RequestFailure } from "./request-failure.ts";
 import { formProblemOf } from "./request-form.ts";
 import { requestIdOf } from "./request-id.ts";
 import { type RequestObserver, RequestRecord, type RequestTracer } from "./request-record.ts";
@@ -29,15 +30,6 @@ export interface RequestPathOptions {
   readonly onEnd: RequestObserver;
   /** `undefined`: traces are off. */
   readonly tracer?: RequestTracer | undefined;
-}
-
-/** A request that was answered with an error that is not the client's own. */
-export interface RequestFailure extends RequestProblem {
-  readonly requestId: string;
-  /** For the log only. */
-  readonly cause: string;
-  /** Whether it came out after the request had ended, as the client did not wait: the record does not have it. */
-  readonly isLate: boolean;
 }
 
 /** Answer one request each, in whatever way; they never throw. */

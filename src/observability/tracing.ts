@@ -17,14 +17,7 @@ export async function openTracing(onEvent: (event: TracingEvent) => void): Promi
     const { openOtlpTracing } = await import("./otlp-tracing.ts");
     return openOtlpTracing(variables.settings, onEvent);
   } catch (error) {
-    onEvent({ kind: "problem", message: `no traces are sent: ${describeFailure(error)}` });
+    onEvent({ kind: "problem", message: `no traces are sent: ${reasonOf(error)}` });
     return undefined;
   }
-}
-
-function describeFailure(error: unknown): string {
-  // They are half of an installation, and somebody may have taken them out.
-  if ((error as NodeJS.ErrnoException)?.code === "ERR_MODULE_NOT_FOUND")
-    return "the packages of OpenTelemetry are not installed here";
-  return reasonOf(error);
 }

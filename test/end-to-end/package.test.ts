@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -99,7 +99,9 @@ test("the published package holds what a user needs, and works installed from it
     "package.json",
     "sidecar.example.yaml",
   ]);
-  expect(paths.filter((path) => path.startsWith("dist/") && !/\.(?:js|d\.ts)$/.test(path))).toEqual([]);
+  expect(paths.filter((path) => path.startsWith("dist/") && !/\.(?:js|d\.ts)$/.test(path))).toEqual([
+    "dist/third-party-licenses.txt",
+  ]);
 
   const install = [
     "install",
@@ -122,9 +124,57 @@ test("the published package holds what a user needs, and works installed from it
   await fetch(sidecar.url);
   expect(backend.requests[0]?.headers.authorization).toMatch(/^Bearer ey/);
 
+  // What it uses is in it, but for what is compiled for each system.
+  expect(
+    readdirSync(join(folder.path, "node_modules"))
+      .filter((name) => !name.startsWith("."))
+      .sort(),
+  ).toEqual(["bcrypt", "countersign", "node-addon-api", "node-gyp-build"]);
   const program = "import('countersign').then((library) => console.log(Object.keys(library).sort().join()))";
   const library = await run(process.execPath, ["-e", program], { cwd: folder.path });
   expect(library.stdout.trim()).toContain("createSidecar");
+
+  // Types are known without the packages that the sources use. Those of Node.js are a program's own to install.
+  symlinkSync(join(ROOT, "node_modules/@types"), join(folder.path, "node_modules/@types"));
+  symlinkSync(join(ROOT, "node_modules/undici-types"), join(folder.path, "node_modules/undici-types"));
+  writeFileSync(join(folder.path, "program.mts"), TYPED_PROGRAM);
+  const compiler = join(ROOT, "node_modules/typescript/bin/tsc");
+  const options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2024", "--types", "node"];
+  const checked = await run(process.execPath, [compiler, ...options, "program.mts"], {
+    cwd: folder.path,
+  }).catch((error: { stdout: string }) => error);
+  expect(checked.stdout).toBe("");
+});
+
+const TYPED_PROGRAM = `
+import { type Config, createIssuer, createSidecar, loadConfig, type RequestFailure } from "countersign";
+const issuer = await createIssuer({ url: "https://a", keys: { rotateEvery: "30d" }, identity: { account: "a" } });
+const token: string = await issuer.signJwt({ subject: "a" });
+const config: Config = (await loadConfig({ file: "sidecar.yaml" })).config;
+createSidecar(config, { onFailure: ({ cause }: RequestFailure) => cause.length, onPolicyEvent: ({ key }) => key.length });
+// @ts-expect-error
+createIssuer({ url: token, algorithm: "HS256" });
+// @ts-expect-error
+createIssuer({ url: token, keys: { rotateEvery: true } });
+// @ts-expect-error
+createSidecar(config, { onPolicyEvent: ({ nothing }) => nothing });
+`;
+
+test("every package that is part of the program is named with its license", () => {
+  const notices = readFileSync(join(ROOT, "dist/third-party-licenses.txt"), "utf8");
+  const { packages } = JSON.parse(readFileSync(join(ROOT, "package-lock.json"), "utf8")) as {
+    packages: Record<string, { readonly version: string }>;
+  };
+  const named = new Map(
+    [...notices.matchAll(/^(\S+) (\d+\.\d+\.\d+) \(\S+\)$/gm)].map(([, name = "", version]) => [
+      name,
+      version,
+    ]),
+  );
+  for (const name of ["undici", "zod", "jose", "http-proxy-3", "pino", "@opentelemetry/api"])
+    expect(named.get(name), name).toBe(packages[`node_modules/${name}`]?.version);
+  // Texts of licenses, and not their names alone.
+  expect(notices.split("Permission is hereby granted").length).toBeGreaterThan(20);
 });
 
 test("no code is kept where other users of the machine could write it", async () => {

@@ -13,15 +13,19 @@ function makeCheckout(path: string, npm: string): () => string[] {
   mkdirSync(join(path, "src"));
   cpSync(SCRIPT, join(path, "scripts/set-up.js"));
   writeFileSync(join(path, "package.json"), '{"type": "module"}');
-  for (const file of ["package-lock.json", "tsconfig.json", "tsconfig.build.json"])
+  for (const file of [
+    ...["package-lock.json", "tsconfig.json", "tsconfig.build.json"],
+    ...["rolldown.config.js", "scripts/third-party-licenses.js"],
+  ])
     writeFileSync(join(path, file), "{}");
   writeFileSync(join(path, "src/a.ts"), "one");
   writeFileSync(
     join(path, "npm.cjs"),
     `const fs = require("node:fs");
      fs.appendFileSync("calls", process.argv.slice(2).join(" ") + "\\n");
-     fs.mkdirSync("node_modules/typescript/bin", { recursive: true });
-     fs.writeFileSync("node_modules/typescript/bin/tsc", 'require("node:fs").appendFileSync("calls", "tsc\\\\n"); require("node:fs").mkdirSync("dist", { recursive: true })');
+     for (const name of ["typescript", "rolldown"]) fs.mkdirSync("node_modules/" + name + "/bin", { recursive: true });
+     fs.writeFileSync("node_modules/rolldown/bin/cli.mjs", 'import fs from "node:fs"; fs.appendFileSync("calls", "rolldown\\\\n"); fs.mkdirSync("dist", { recursive: true })');
+     fs.writeFileSync("node_modules/typescript/bin/tsc", 'require("node:fs").appendFileSync("calls", "tsc\\\\n")');
      ${npm}`,
   );
   return () => readFileSync(join(path, "calls"), "utf8").trim().split("\n");
@@ -38,6 +42,7 @@ function setUp(path: string, nodeOptions: readonly string[] = []) {
 
 const INSTALL_NODE = `fs.mkdirSync("node_modules/node/bin", { recursive: true });
   fs.writeFileSync("node_modules/node/bin/node", "#!/bin/sh\\necho v26.0.0\\n", { mode: 0o755 });`;
+const BUILD = ["rolldown", "tsc"];
 const CI = "ci --no-audit --no-fund --loglevel=error";
 
 test("a fresh checkout is installed and built once, and again only where something changed", () => {
@@ -45,18 +50,18 @@ test("a fresh checkout is installed and built once, and again only where somethi
   const calls = makeCheckout(folder.path, INSTALL_NODE);
 
   expect(setUp(folder.path).status).toBe(0);
-  expect(calls()).toEqual([CI, "tsc"]);
+  expect(calls()).toEqual([CI, ...BUILD]);
 
   expect(setUp(folder.path).stdout).toBe("");
-  expect(calls()).toEqual([CI, "tsc"]);
+  expect(calls()).toEqual([CI, ...BUILD]);
 
   writeFileSync(join(folder.path, "src/a.ts"), "two");
   setUp(folder.path);
-  expect(calls()).toEqual([CI, "tsc", "tsc"]);
+  expect(calls()).toEqual([CI, ...BUILD, ...BUILD]);
 
   writeFileSync(join(folder.path, "package-lock.json"), "{ }");
   setUp(folder.path);
-  expect(calls()).toEqual([CI, "tsc", "tsc", CI, "tsc"]);
+  expect(calls()).toEqual([CI, ...BUILD, ...BUILD, CI, ...BUILD]);
 });
 
 test("where Node.js cannot be installed from npm, one at hand that is new enough serves", () => {
@@ -67,7 +72,7 @@ test("where Node.js cannot be installed from npm, one at hand that is new enough
 
   expect(status).toBe(0);
   expect(stdout).toContain(`going on with ${process.version}`);
-  expect(calls()).toEqual([CI, `${CI} --ignore-scripts`, "tsc"]);
+  expect(calls()).toEqual([CI, `${CI} --ignore-scripts`, ...BUILD]);
 });
 
 test("where Node.js cannot be installed and the one at hand is too old, that is said, and nothing is built", () => {
