@@ -3,7 +3,13 @@
 import { thirdPartyLicenses } from "./scripts/third-party-licenses.js";
 
 export default {
-  input: { index: "src/index.ts", "cli/main": "src/cli/main.ts", "cli/worker": "src/cli/worker.ts" },
+  input: {
+    index: "src/index.ts",
+    "cli/main": "src/cli/main.ts",
+    // Processes and threads begin with files of their own.
+    "cli/worker": "src/cli/worker.ts",
+    "config/api-keys-thread": "src/config/authenticators/api-keys-thread.ts",
+  },
   platform: "node",
   // Compiled for each system.
   external: ["bcrypt"],

@@ -1,6 +1,6 @@
 // What a body of 1 GB costs either way, through Countersign and through a bare undici: CPU time, and memory that grows.
 //
-//   npm exec -s -- node bench/bodies.js           two minutes
+//   npm exec -s -- node bench/bodies.js           three minutes
 //   npm exec -s -- node bench/bodies.js --quick   bodies of 100 MB, and less exact
 //
 // The two take turns; what counts is the median of the rounds, and of their ratios.
@@ -8,6 +8,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
 import { request } from "node:http";
 import { pipeline } from "node:stream/promises";
+import { parseArgs } from "node:util";
 import { startBodyBackend } from "./backend.js";
 import { piecesOf } from "./body.js";
 import { CONTESTANTS } from "./contestants.js";
@@ -16,9 +17,9 @@ import { open } from "./open.js";
 import { cpuMicroseconds, leaveProxyCore, residentMegabytes, stop } from "./processes.js";
 import { median, medianRatio } from "./statistics.js";
 
-const QUICK = process.argv.includes("--quick");
-const BYTES = QUICK ? 1e8 : 1e9;
-const ROUNDS = 3;
+const { quick } = parseArgs({ options: { quick: { type: "boolean" } } }).values;
+const BYTES = quick ? 1e8 : 1e9;
+const ROUNDS = 5;
 const WARM_UP_BYTES = BYTES / 10;
 const MEMORY_EVERY_MILLISECONDS = 20;
 /** Of the budget. */

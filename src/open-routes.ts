@@ -1,4 +1,4 @@
-import { readApiKeys } from "./config/authenticators/api-key.ts";
+import { readKeysFile } from "./config/authenticators/large-keys-file.ts";
 import type { Config, PolicyConfig } from "./config/config.ts";
 import { createDecider, type Decider, type DeciderOptions } from "./gateway/decide.ts";
 import type { Route } from "./gateway/decision.ts";
@@ -74,7 +74,7 @@ export async function openRoutes(config: Config, options: OpenRoutesOptions): Pr
   function authenticatorOf(name: string, authenticator: AuthenticatorOptions): Promise<Authenticator> {
     const surroundings = {
       now,
-      readApiKeys,
+      readKeysFile,
       onEvent: ({ kind, message }: AuthenticatorEvent) =>
         onEvent({ key: `authenticators.${name}`, kind, message }),
     };

@@ -21,7 +21,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   admin: ["gateway", "policy", "issuer", "errors.ts"],
   observability: ["gateway", "policy", "issuer", "version.ts", "errors.ts"],
   // It knows the option types of the layers that it fills.
-  config: ["observability", "gateway", "policy", "issuer", "duration.ts", "errors.ts"],
+  config: ["observability", "gateway", "policy", "issuer", "package-folder.ts", "duration.ts", "errors.ts"],
   "shared-resources.ts": [],
   "policy-event.ts": ["refresh.ts"],
   "create-issuer.ts": ["config", "issuer", "errors.ts"],

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { readApiKeys } from "../../src/config/authenticators/api-key.ts";
+import { readKeysFile } from "../../src/config/authenticators/large-keys-file.ts";
 import { ConfigError } from "../../src/index.ts";
 
 const A = "a".repeat(64);
@@ -112,5 +113,55 @@ describe("a problem is told with its place", () => {
 
   test("and never with a secret that was put where its hash belongs", () => {
     expect(refusalOf("keys: [{subject: a, sha256: hunter2}]").join()).not.toContain("hunter2");
+  });
+});
+
+describe("a large keys file", () => {
+  const keysOf = (count: number) =>
+    Array.from({ length: count }, (_, index) => ({
+      subject: `partner-${index}`,
+      sha256: index.toString(16).padStart(64, "0"),
+      claims: { plan: "gold", limits: [1, null], "": { constructor: index } },
+      expires: "2027-01-31",
+    }));
+  const problemsOf = async (read: () => unknown) => {
+    try {
+      await read();
+    } catch (error) {
+      return { isConfigError: error instanceof ConfigError, problems: (error as ConfigError).problems };
+    }
+    throw new Error("no problem was found");
+  };
+
+  test("is read as a small one is", async () => {
+    const text = JSON.stringify({ keys: keysOf(1000) });
+    expect(await readKeysFile(text, "keys.yaml")).toStrictEqual(readApiKeys(text, "keys.yaml"));
+  });
+
+  test.each([
+    ["what is not valid", "keys: [{subject: a, sha256: 12, plan: gold}]\n"],
+    ["what is not YAML", 'keys: "\n'],
+  ])("is refused as a small one is: %s", async (_, broken) => {
+    const text = `# ${"-".repeat(100_000)}\n${broken}`;
+    const small = await problemsOf(() => readApiKeys(text, "keys.yaml"));
+    expect(small.isConfigError).toBe(true);
+    expect(small.problems.length).toBeGreaterThan(0);
+    expect(await problemsOf(() => readKeysFile(text, "keys.yaml"))).toEqual(small);
+  });
+
+  test("holds up no request while it is read", async () => {
+    const text = JSON.stringify({ keys: keysOf(5000) });
+    const began = performance.now();
+    readApiKeys(text, "keys.yaml");
+    const whole = performance.now() - began;
+    let last = performance.now();
+    let longest = 0;
+    const timer = setInterval(() => {
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    }, 1);
+    await readKeysFile(text, "keys.yaml");
+    clearInterval(timer);
+    expect(longest).toBeLessThan(whole / 2);
   });
 });

@@ -6,7 +6,7 @@ import { findCredential, placeOf } from "./credential-source.ts";
 import type { ApiKey, ApiKeyOptions } from "./options.ts";
 
 /** Reads a file of API keys. */
-export type ApiKeysReader = (text: string, path: string) => readonly ApiKey[];
+export type ApiKeysReader = (text: string, path: string) => readonly ApiKey[] | Promise<readonly ApiKey[]>;
 
 /** An API key, ready to be compared. */
 interface KnownKey {
@@ -38,7 +38,7 @@ export async function openApiKey(
       ? undefined
       : await openWatchedFile({
           path: keysFile,
-          parse: (text) => indexOf(withoutOverlap(keys, readKeys(text, keysFile), keysFile)),
+          parse: async (text) => indexOf(withoutOverlap(keys, await readKeys(text, keysFile), keysFile)),
           onEvent: (event) => onEvent({ authenticator: name, ...event }),
         });
   const inline = indexOf(keys);

@@ -9,7 +9,7 @@ import { createTrustedHeader } from "./trusted-header.ts";
 
 /** What {@link openAuthenticator} needs beside the options. */
 export interface OpenAuthenticatorOptions extends Surroundings {
-  readonly readApiKeys: ApiKeysReader;
+  readonly readKeysFile: ApiKeysReader;
 }
 
 /** An authenticator that cannot be opened. */
@@ -28,7 +28,7 @@ export class AuthenticatorError extends CountersignError {
  *
  * @param name its key under `authenticators`
  * @throws {AuthenticatorError} ERR_AUTHENTICATOR when a file cannot be read or used
- * @throws {CountersignError} what `readApiKeys` throws
+ * @throws {CountersignError} what `readKeysFile` throws
  */
 export async function openAuthenticator(
   name: string,
@@ -49,7 +49,7 @@ async function open(
 ): Promise<Authenticator> {
   switch (options.type) {
     case "apiKey":
-      return openApiKey(name, options, surroundings, surroundings.readApiKeys);
+      return openApiKey(name, options, surroundings, surroundings.readKeysFile);
     case "jwt":
       return openJwt(name, options, surroundings);
     case "basic":
