@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
-import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { cpSync, existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
@@ -56,6 +56,30 @@ test("the build gets what it copies, and nothing else: no key and no configurati
   expect(first).toBe("*");
   expect(others.sort()).toEqual([...new Set(fromContext)].map((path) => `!${path}`).sort());
   for (const path of fromContext) expect(existsSync(join(ROOT, path)), path).toBe(true);
+});
+
+test("what the image is built from is enough for the build", async () => {
+  using folder = temporaryFolder();
+  const [build = []] = stages;
+  for (const { name, text } of build) {
+    if (name !== "COPY") continue;
+    const words = text.split(" ");
+    const target = words.pop() as string;
+    for (const path of words)
+      cpSync(join(ROOT, path), join(folder.path, target, target.endsWith("/") ? basename(path) : ""), {
+        recursive: true,
+      });
+  }
+  symlinkSync(join(ROOT, "node_modules"), join(folder.path, "node_modules"));
+  const { text: command = "" } = build.findLast(({ name }) => name === "RUN") ?? {};
+  const [node, ...arguments_] = command.split(" ");
+  expect(node).toBe("node");
+  await promisify(execFile)(process.execPath, arguments_, { cwd: folder.path });
+  const programIn = (root: string) =>
+    readdirSync(join(root, "dist"), { recursive: true, encoding: "utf8" })
+      .filter((path) => path.endsWith(".js"))
+      .sort();
+  expect(programIn(folder.path)).toEqual(programIn(ROOT));
 });
 
 test("what the image installs is enough for the program, and for passwords that bcrypt hashed", {
