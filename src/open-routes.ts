@@ -14,6 +14,7 @@ import { addressRangesOf } from "./policy/authenticators/address-ranges.ts";
 import type { Authenticator, AuthenticatorEvent } from "./policy/authenticators/authenticator.ts";
 import { openAuthenticator } from "./policy/authenticators/open.ts";
 import type { AuthenticatorOptions } from "./policy/authenticators/options.ts";
+import type { OwnIssuer } from "./policy/authenticators/own-keys.ts";
 import { openModule, type PolicyModule } from "./policy/module.ts";
 import type { PolicyEvent } from "./policy-event.ts";
 import { SharedResources } from "./shared-resources.ts";
@@ -23,6 +24,8 @@ export interface OpenRoutesOptions {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly onEvent: (event: PolicyEvent) => void;
+  /** Whose tokens may come back. Default: nobody's, so that their keys are fetched like any others. */
+  readonly own?: OwnIssuer | undefined;
   /** Puts something around each authenticator, for whoever has to know what it answers. */
   readonly around?: (authenticator: Authenticator) => Authenticator;
   /** What is open already, for configurations that follow each other. Default: nothing. */
@@ -32,6 +35,8 @@ export interface OpenRoutesOptions {
 /** Everything that the policies of a configuration use, opened. */
 export interface OpenedRoutes {
   readonly routes: readonly Route[];
+  /** By name. */
+  readonly authenticators: ReadonlyMap<string, Authenticator>;
   /** Begins to ask the backends how they are, where that is configured. */
   startHealthChecks(): void;
   /** How the backends are that are asked. */
@@ -52,6 +57,7 @@ export async function openRoutes(config: Config, options: OpenRoutesOptions): Pr
   const {
     now,
     onEvent,
+    own,
     around = (authenticator) => authenticator,
     resources = new SharedResources(),
   } = options;
@@ -74,6 +80,7 @@ export async function openRoutes(config: Config, options: OpenRoutesOptions): Pr
   function authenticatorOf(name: string, authenticator: AuthenticatorOptions): Promise<Authenticator> {
     const surroundings = {
       now,
+      own,
       readKeysFile,
       onEvent: ({ kind, message }: AuthenticatorEvent) =>
         onEvent({ key: `authenticators.${name}`, kind, message }),
@@ -128,6 +135,7 @@ export async function openRoutes(config: Config, options: OpenRoutesOptions): Pr
       });
     return {
       routes,
+      authenticators,
       startHealthChecks() {
         for (const upstream of upstreams) upstream.startHealthCheck();
       },

@@ -5,6 +5,9 @@ import {
   type RequestPathOptions,
 } from "./gateway/handle-request.ts";
 import { createIssuerEndpoints } from "./gateway/issuer-endpoints.ts";
+import type { Attempts } from "./gateway/token-endpoint/attempts.ts";
+import { tokenEndpointMetadataOf } from "./gateway/token-endpoint/metadata.ts";
+import { createTokenEndpoint } from "./gateway/token-endpoint/token-endpoint.ts";
 import { type Issuer, issuerOver } from "./issuer/issuer.ts";
 import type { IssuerKeys } from "./issuer/keys/key-set.ts";
 import type { Tokens } from "./issuer/tokens.ts";
@@ -25,6 +28,10 @@ export interface Foundation
   readonly url: string;
   readonly keys: IssuerKeys;
   readonly tokens: Tokens;
+  /** Counts what was tried at the token endpoint; a reload forgets nothing of it. */
+  readonly attempts: Attempts;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
   /** The authority of the first listener, for a request that names no host. */
   readonly listenAuthority: string;
 }
@@ -33,10 +40,19 @@ export interface Foundation
 export function createService(
   config: Config,
   opened: OpenedRoutes,
-  { url, keys, tokens, listenAuthority, ...surroundings }: Foundation,
+  { url, keys, tokens, attempts, now, listenAuthority, ...surroundings }: Foundation,
 ): Service {
-  const issuer = issuerOver(url, keys, tokens, { ...config.issuer, identity: config.identity });
-  const issuerEndpoints = createIssuerEndpoints(issuer, config.issuer.basePath);
+  const { identity, tokenEndpoint: endpointOptions } = config;
+  const issuer = issuerOver(url, keys, tokens, {
+    ...config.issuer,
+    identity,
+    tokenEndpoint: endpointOptions && tokenEndpointMetadataOf(endpointOptions),
+  });
+  const { authenticators } = opened;
+  const tokenEndpoint =
+    endpointOptions &&
+    createTokenEndpoint(endpointOptions, { issuer: url, tokens, authenticators, attempts, now });
+  const issuerEndpoints = createIssuerEndpoints(issuer, config.issuer.basePath, tokenEndpoint);
   const decide = deciderOf(config, { routes: opened.routes, issuer, tokens, listenAuthority });
   const { limits } = config;
   const handlers = createRequestHandlers({ decide, issuerEndpoints, limits, ...surroundings });

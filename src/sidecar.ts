@@ -18,6 +18,7 @@ import { ListenError } from "./gateway/listen/listen-error.ts";
 import type { ListenAddress, ListenOptions } from "./gateway/listen/listen-options.ts";
 import { createListener } from "./gateway/listen/listener.ts";
 import type { RequestRecord } from "./gateway/request-record.ts";
+import { createAttempts } from "./gateway/token-endpoint/attempts.ts";
 import type { AdaptableKeys, KeyEvent } from "./issuer/keys/key-set.ts";
 import { openKeys, rotationOf } from "./issuer/keys/key-source.ts";
 import { createTokens } from "./issuer/tokens.ts";
@@ -84,7 +85,11 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     reportKeyEvent(event);
   }
 
-  const open = (next: Config) => openRoutes(next, { now, onEvent: onPolicyEvent, resources });
+  const open = (next: Config) =>
+    openRoutes(next, {
+      ...{ now, onEvent: onPolicyEvent, resources },
+      own: keys && { url: issuerUrlOf(config), keys },
+    });
 
   async function start(): Promise<RunningSidecar> {
     keys = await openKeys(config.issuer.keys, { needs: keyNeedsOf(config), env, now, onEvent: onKeyEvent });
@@ -97,7 +102,8 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     const url = issuerUrlOf(config, first);
     const tokens = createTokens({ url, keys, now, observer: metrics?.tokens });
     foundation = {
-      ...{ url, keys, tokens, connectionLimit, onFailure, onEnd },
+      ...{ url, keys, tokens, now, connectionLimit, onFailure, onEnd },
+      attempts: createAttempts(now),
       listenAuthority: reachableAuthority(first),
       tracer: tracing?.tracer,
     };

@@ -74,6 +74,7 @@ export async function openStage(config: Config, { keys, answerFor }: StageOption
   const { routes, close } = await openRoutes(config, {
     now,
     onEvent() {},
+    own: { url: issuerUrlOf(config), keys },
     around: (authenticator) =>
       listenedTo(authenticator, answerFor, (outcome) => answers.push({ authenticator, outcome })),
   });

@@ -1,6 +1,7 @@
 import type { ClientTimeouts, Limits } from "../gateway/limits.ts";
 import type { ListenOptions } from "../gateway/listen/listen-options.ts";
 import type { Ambiguity } from "../gateway/target.ts";
+import type { TokenEndpointOptions } from "../gateway/token-endpoint/options.ts";
 import type { UpstreamOptions } from "../gateway/upstream/upstream-options.ts";
 import type { SigningAlgorithm } from "../issuer/algorithms.ts";
 import type { Identity } from "../issuer/issuer.ts";
@@ -42,6 +43,8 @@ export interface Config {
     readonly keys: KeySource;
   };
   readonly identity: Identity | undefined;
+  /** `undefined`: there is none. */
+  readonly tokenEndpoint: TokenEndpointOptions | undefined;
   readonly log: LogOptions;
   /** The settings that policies start from. */
   readonly token: TokenSettings;

@@ -5,6 +5,7 @@ import { ANONYMOUS } from "./authenticators/sections.ts";
 import type { Config } from "./config.ts";
 import type { KeyPath } from "./document.ts";
 import { nearest } from "./problems.ts";
+import { listOf, mapOf } from "./unchecked.ts";
 
 /** Something wrong that no single value shows. */
 export interface CrossProblem {
@@ -110,14 +111,4 @@ function unknownNames(list: unknown, path: KeyPath, names: readonly string[]): C
     const hint = meant ? `did you mean ${meant}?` : `there are ${known.join(", ")}`;
     return [{ path: [...path, index], message: `no authenticator has this name; ${hint}` }];
   });
-}
-
-function mapOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? (value as Record<string, unknown>)
-    : {};
-}
-
-function listOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
 }

@@ -4,9 +4,10 @@ import type { KeyNeed } from "../issuer/keys/ring.ts";
 import type { Config } from "./config.ts";
 
 /** The keys that a configuration signs with; the issuer's own is first. */
-export function keyNeedsOf({ issuer, identity, policies }: Config): KeyNeed[] {
+export function keyNeedsOf({ issuer, identity, tokenEndpoint, policies }: Config): KeyNeed[] {
   const own = { algorithm: issuer.algorithm, lifetimeSeconds: issuer.expiresInSeconds };
-  return needsOf([own, ...policies.flatMap(({ token }) => (token === "none" ? [] : [token]))], identity);
+  const ofPolicies = policies.flatMap(({ token }) => (token === "none" ? [] : [token]));
+  return needsOf([own, ...ofPolicies, ...(tokenEndpoint ? [tokenEndpoint] : [])], identity);
 }
 
 /**

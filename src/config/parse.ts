@@ -13,6 +13,8 @@ import { requirementOf } from "./require-section.ts";
 import { type SidecarFile, sidecarSchema } from "./schema.ts";
 import { shownConfiguration } from "./shown.ts";
 import { referenceProblemsOf, takesTemplates } from "./templates.ts";
+import { tokenEndpointProblemsOf } from "./token-endpoint-checks.ts";
+import { tokenEndpointOptionsOf } from "./token-endpoint-section.ts";
 import { createTokenCompiler } from "./token-settings.ts";
 import { upstreamOptionsOf } from "./upstream-section.ts";
 import { warningsOf } from "./warnings.ts";
@@ -80,6 +82,7 @@ export function parseConfig(text: string, options: ParseOptions): ParsedConfig {
   if (!checked.success)
     problems.push(...problemsOf(checked.error.issues, document, file).filter(({ key }) => !known.has(key)));
   problems.push(...crossProblemsOf(document.value).map(placed));
+  problems.push(...tokenEndpointProblemsOf(document.value).map(placed));
   if (checked.success)
     for (const { path, position, message } of referenceProblemsOf(checked.data, document.templateAt))
       problems.push({ file, position, key: formatKey(path), message });
@@ -168,6 +171,14 @@ function configOf(
       keys: keySourceOf(file.issuer, baseDirectory),
     },
     identity: file.identity && identityOf(file.identity),
+    tokenEndpoint:
+      file.tokenEndpoint &&
+      tokenEndpointOptionsOf(
+        file.tokenEndpoint,
+        file.authenticators,
+        file.issuer.algorithm,
+        document.templateAt,
+      ),
     log: file.log,
     token: token.defaults,
     authenticators: Object.fromEntries(

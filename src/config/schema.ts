@@ -15,6 +15,7 @@ import { adminSection, listenSection } from "./listen-section.ts";
 import { logSection } from "./log-section.ts";
 import { requireSection } from "./require-section.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
+import { tokenEndpointSection } from "./token-endpoint-section.ts";
 import { tokenSection } from "./token-section.ts";
 import { upstreamSection } from "./upstream-section.ts";
 import { filePath, nonEmptyString, policyName, timeout, word, workerCount } from "./values.ts";
@@ -89,65 +90,67 @@ const policies = z
   }, EVEN_WITH_PROBLEMS_INSIDE);
 
 /** `sidecar.yaml`, whole. */
-export const sidecarSchema = section(
-  {
-    listen: listenSection
-      .prefault("127.0.0.1:8080")
-      .describe(
-        "Where clients connect: `host:port`, `[ipv6]:port`, or `:port` for every address; `unix:PATH`; a socket of `systemd`, or `systemd:NAME`; a map; or a list of these.",
-      ),
-    admin: adminSection.describe(
-      "Where operators, probes and local programs connect: one address or map as `listen` has them, or `false` for nowhere.",
+export const sidecarSchema = section({
+  listen: listenSection
+    .prefault("127.0.0.1:8080")
+    .describe(
+      "Where clients connect: `host:port`, `[ipv6]:port`, or `:port` for every address; `unix:PATH`; a socket of `systemd`, or `systemd:NAME`; a map; or a list of these.",
     ),
-    upstream: upstreamSection.describe(
-      "The backend that requests are forwarded to: `http://host:port`, `https://host`, `unix:/run/app.sock`, or a map.",
+  admin: adminSection.describe(
+    "Where operators, probes and local programs connect: one address or map as `listen` has them, or `false` for nowhere.",
+  ),
+  upstream: upstreamSection.describe(
+    "The backend that requests are forwarded to: `http://host:port`, `https://host`, `unix:/run/app.sock`, or a map.",
+  ),
+  publicUrl: baseUrl
+    .describe(
+      "What the URLs of requests are built from, and so the default audience, such as `https://api.example.com`. Default: the request's own scheme and host.",
+    )
+    .optional(),
+  trustedProxies: z
+    .array(trustedProxy, {
+      error: expectedCollection('a list of address ranges such as "10.0.0.0/8", or unix'),
+    })
+    .prefault([])
+    .describe(
+      "Addresses and ranges of proxies whose `Forwarded` and `X-Forwarded-*` are believed, and `unix` for whoever connects to a Unix socket.",
     ),
-    publicUrl: baseUrl
-      .describe(
-        "What the URLs of requests are built from, and so the default audience, such as `https://api.example.com`. Default: the request's own scheme and host.",
-      )
-      .optional(),
-    trustedProxies: z
-      .array(trustedProxy, {
-        error: expectedCollection('a list of address ranges such as "10.0.0.0/8", or unix'),
-      })
-      .prefault([])
-      .describe(
-        "Addresses and ranges of proxies whose `Forwarded` and `X-Forwarded-*` are believed, and `unix` for whoever connects to a Unix socket.",
-      ),
-    allowInPath: z
-      .array(word(AMBIGUITIES), { error: expectedCollection(`a list of ${AMBIGUITIES.join(", ")}`) })
-      .default([])
-      .describe("Kinds of ambiguous path to let through; the others are answered 400."),
-    limits: limitsSection.prefault({}).describe("How much clients may ask for."),
-    timeouts: timeoutsSection.prefault({}).describe("How long clients may take."),
-    workers: workerCount
-      .default(1)
-      .describe("How many processes answer requests; `auto` is one for each core."),
-    issuer: issuerSection.prefault({}).describe("Who signs the tokens, and with which keys."),
-    identity: identitySection
-      .describe(
-        "ID tokens that say which deployment this is, for programs beside it. At least one of `subject`, `account`, `project` and `deployment` is needed.",
-      )
-      .optional(),
-    log: logSection.prefault({}).describe("What is written to standard error."),
-    authenticators: authenticatorsSection
-      .prefault({})
-      .describe("Ways to find out who is calling, by names of your choice: letters, digits, `-` and `_`."),
-    authenticate: authenticate
-      .describe(
-        "Which authenticators are asked, in order, in every policy that does not say it itself; `anonymous` lets a caller without a credential pass. With authenticators it must be said, here or in each policy. Default: `[anonymous]` without authenticators.",
-      )
-      .optional(),
-    token: tokenSection.prefault({}).describe("Defaults for the token of every policy."),
-    policies: policies
-      .describe(
-        "In order: the first that matches decides, and where none does the answer is 404. Default: one that matches everything.",
-      )
-      .optional(),
-  },
-  ["tokenEndpoint"],
-);
+  allowInPath: z
+    .array(word(AMBIGUITIES), { error: expectedCollection(`a list of ${AMBIGUITIES.join(", ")}`) })
+    .default([])
+    .describe("Kinds of ambiguous path to let through; the others are answered 400."),
+  limits: limitsSection.prefault({}).describe("How much clients may ask for."),
+  timeouts: timeoutsSection.prefault({}).describe("How long clients may take."),
+  workers: workerCount
+    .default(1)
+    .describe("How many processes answer requests; `auto` is one for each core."),
+  issuer: issuerSection.prefault({}).describe("Who signs the tokens, and with which keys."),
+  identity: identitySection
+    .describe(
+      "ID tokens that say which deployment this is, for programs beside it. At least one of `subject`, `account`, `project` and `deployment` is needed.",
+    )
+    .optional(),
+  tokenEndpoint: tokenEndpointSection
+    .describe(
+      "The OAuth 2.0 token endpoint at `{basePath}/token`, for client apps: client credentials, and token exchange. Off unless it is there.",
+    )
+    .optional(),
+  log: logSection.prefault({}).describe("What is written to standard error."),
+  authenticators: authenticatorsSection
+    .prefault({})
+    .describe("Ways to find out who is calling, by names of your choice: letters, digits, `-` and `_`."),
+  authenticate: authenticate
+    .describe(
+      "Which authenticators are asked, in order, in every policy that does not say it itself; `anonymous` lets a caller without a credential pass. With authenticators it must be said, here or in each policy. Default: `[anonymous]` without authenticators.",
+    )
+    .optional(),
+  token: tokenSection.prefault({}).describe("Defaults for the token of every policy."),
+  policies: policies
+    .describe(
+      "In order: the first that matches decides, and where none does the answer is 404. Default: one that matches everything.",
+    )
+    .optional(),
+});
 
 /** What {@link sidecarSchema} makes of a file. */
 export type SidecarFile = z.output<typeof sidecarSchema>;

@@ -13,6 +13,7 @@ import type { TokenSection } from "./token-section.ts";
 
 /** Whether a text at this place of `sidecar.yaml` may refer to the request. */
 export function takesTemplates(path: KeyPath): boolean {
+  if (path[0] === "tokenEndpoint") return path[1] === "additionalClaims";
   const inToken = path[0] === "token" ? path.slice(1) : isPolicyToken(path) ? path.slice(3) : [];
   return inToken[0] === "subject" || inToken[0] === "audience" || inToken[0] === "additionalClaims";
 }
@@ -53,7 +54,7 @@ export interface ReferenceProblem {
 
 /** What is wrong with references that are right in themselves: parameters that no path has, and an `iss` by request. */
 export function referenceProblemsOf(
-  { token, policies = [] }: SidecarFile,
+  { token, tokenEndpoint, policies = [] }: SidecarFile,
   templateAt: TemplateLookup,
 ): ReferenceProblem[] {
   const namesOf = (policy: (typeof policies)[number]) => policy.match.path?.names ?? [];
@@ -62,8 +63,17 @@ export function referenceProblemsOf(
     ...policies.flatMap((policy, index) =>
       problemsIn(policy.token, ["policies", index, "token"], namesOf(policy), templateAt),
     ),
+    ...placesIn(tokenEndpoint?.additionalClaims, ["tokenEndpoint", "additionalClaims"]).flatMap((path) =>
+      (templateAt(path) ?? []).flatMap((part) =>
+        typeof part === "string" || part.fn === "user"
+          ? []
+          : [{ path, position: part.position, message: ONLY_OF_USER }],
+      ),
+    ),
   ];
 }
+
+const ONLY_OF_USER = "expected $user(…) or $env(…): no request is forwarded here that could be told of";
 
 function problemsIn(
   section: TokenSection | "none" | undefined,

@@ -20,7 +20,8 @@ export const TOKEN_DEFAULTS: Pick<
   reuse: true,
 };
 
-const additionalClaims = z
+/** Claims that are added to those of every token. */
+export const additionalClaims = z
   .record(z.string(), jsonValue, { error: expectedCollection("a map of claims") })
   .meta({ title: "map of claims" })
   .superRefine((claims, context) => {

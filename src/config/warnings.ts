@@ -2,11 +2,12 @@ import { canonicalFieldName } from "../gateway/field-names.ts";
 import type { ListenAddress } from "../gateway/listen/listen-options.ts";
 import { pendingSecondsOf, retiringSecondsOf } from "../issuer/keys/ring.ts";
 import { parseRange } from "../policy/authenticators/address-ranges.ts";
-import type { AuthenticatorOptions } from "../policy/authenticators/options.ts";
+import type { AuthenticatorOptions, JwtOptions } from "../policy/authenticators/options.ts";
 import type { Policy } from "../policy/policy.ts";
 import type { Config } from "./config.ts";
 import type { KeyPath } from "./document.ts";
 import { keyNeedsOf } from "./key-needs.ts";
+import { issuerUrlOf } from "./listener-urls.ts";
 import type { SidecarFile } from "./schema.ts";
 import type { TokenSection } from "./token-section.ts";
 import { isWildcard } from "./wildcard.ts";
@@ -160,17 +161,23 @@ function matchesEveryPath({ path }: Policy["match"]): boolean {
   return path === undefined || /^\/\{?\*\w+\}?$/.test(path.source);
 }
 
-function aboutAuthenticators({ authenticators, policies }: Config): Warning[] {
-  const asked = new Set(policies.flatMap(({ authenticate }) => authenticate));
+function aboutAuthenticators(config: Config): Warning[] {
+  const { authenticators, policies, tokenEndpoint } = config;
+  const asked = new Set([
+    ...policies.flatMap(({ authenticate }) => authenticate),
+    ...(tokenEndpoint ? [...tokenEndpoint.clients, ...tokenEndpoint.tokens] : []),
+  ]);
   const tokenFields = new Set(
     policies.flatMap(({ token }) => (token === "none" ? [] : [canonicalFieldName(token.headerName)])),
   );
+  const ownUrl = issuerUrlOf(config);
   return Object.entries(authenticators).flatMap(([name, options]) => {
     const path = ["authenticators", name];
+    const isOwn = options.type === "jwt" && options.issuer === ownUrl;
     const warnings: Warning[] = asked.has(name)
       ? []
       : [{ path, message: "no policy asks this authenticator" }];
-    warnings.push(...aboutTrust(options, path));
+    warnings.push(...(isOwn ? aboutOwnTokens(options, path, config) : aboutTrust(options, path)));
     const isTaken = credentialFieldsOf(options).some((field) => tokenFields.has(canonicalFieldName(field)));
     if (options.forwardCredential && isTaken)
       warnings.push({
@@ -180,6 +187,14 @@ function aboutAuthenticators({ authenticators, policies }: Config): Warning[] {
       });
     return warnings;
   });
+}
+
+/** Tokens of the issuer here that would never be accepted. */
+function aboutOwnTokens({ algorithms }: JwtOptions, path: KeyPath, config: Config): Warning[] {
+  const signing = new Set(keyNeedsOf(config).map(({ algorithm }) => algorithm));
+  if (algorithms.some((algorithm) => signing.has(algorithm))) return [];
+  const message = `no token of this issuer is accepted: they are signed with ${[...signing].join(", ")}; add the key algorithms: [${[...signing][0]}]`;
+  return [{ path, message }];
 }
 
 /** Whom an authenticator believes without having a reason to. */

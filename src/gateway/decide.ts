@@ -89,9 +89,10 @@ export function createDecider(options: DeciderOptions): Decider {
     if (isAboutServer || (maxForwards === 0 && method === "OPTIONS")) return { kind: "options" };
     if (maxForwards === 0) return LAST_TRACE;
 
-    // The issuer's own documents.
-    if (isIssuerPath(decodedPath) || isIssuerPath(lenientPath)) return { kind: "issuer", path: decodedPath };
-    if (request.isBeyondLimit) return OVERLOADED;
+    // The issuer's own documents, which are read however many clients are connected.
+    const isForIssuer = isIssuerPath(decodedPath) || isIssuerPath(lenientPath);
+    if (request.isBeyondLimit && !(isForIssuer && method !== "POST")) return OVERLOADED;
+    if (isForIssuer) return { kind: "issuer", path: decodedPath };
 
     // Match a policy.
     const matched = match({ method, host, path: decodedPath });

@@ -1,7 +1,8 @@
 import { reasonOf } from "../errors.ts";
+import type { Answers, SendProblem } from "./answers.ts";
 import type { ClientRequest, ClientResponse } from "./client/client-message.ts";
 import { isGone, sendContinue } from "./client/client-response.ts";
-import { hasBody } from "./client/message-body.ts";
+import { expectsContinue, hasBody } from "./client/message-body.ts";
 import { connectionSchemeOf, peerOf } from "./client/peer.ts";
 import { receivedFieldsOf } from "./client/received-fields.ts";
 import type { Decider } from "./decide.ts";
@@ -84,13 +85,13 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
     if (tracer) record.trace = tracer(record);
     // A tunnel ends with its connection, long after the response. Either closes once: `once` would only cost more.
     (handshake ? clientRequest.socket : clientResponse).on("close", () => end(record, clientResponse));
-    const refuse = (problem: RequestProblem) => {
+    const refuse = (problem: RequestProblem, send: SendProblem = answerProblem) => {
       record.code = problem.code;
-      answerProblem(clientResponse, problem, requestId);
+      send(clientResponse, problem, requestId);
     };
-    const fail = (problem: RequestProblem, cause: string) => {
+    const fail = (problem: RequestProblem, cause: string, send?: SendProblem) => {
       record.cause = cause;
-      refuse(problem);
+      refuse(problem, send);
       const isLate = record.endedAt !== undefined;
       onFailure({ code: problem.code, detail: problem.detail, requestId, cause, isLate });
     };
@@ -108,8 +109,9 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
     clientResponse: ClientResponse,
     handshake: WebSocketHandshake | undefined,
     record: RequestRecord,
-    { refuse, fail, failInside }: Answers,
+    answers: Answers,
   ) {
+    const { refuse, fail, failInside } = answers;
     const { requestId } = record;
     const { method = "", url = "", httpVersion } = clientRequest;
 
@@ -142,7 +144,7 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
     function carryOut(decided: Decision) {
       if (decided.kind === "forward") return forward(decided);
       if (decided.kind === "issuer")
-        return issuerEndpoints.answer(clientRequest, clientResponse, decided.path, requestId);
+        return issuerEndpoints.answer(clientRequest, clientResponse, decided.path, record, answers);
       if (decided.kind === "options") return answerOptions(clientResponse);
       if (decided.cause === undefined) return refuse(decided);
       return fail(decided, decided.cause);
@@ -169,19 +171,4 @@ export function createRequestHandlers(options: RequestPathOptions): RequestHandl
       else fail(problem, reasonOf(cause));
     }
   }
-}
-
-/** How one request is answered where it is not forwarded. */
-interface Answers {
-  /** The client's own fault: answered, and that is all. */
-  refuse(problem: RequestProblem): void;
-  /** Not the client's fault: answered, and the operator is told. */
-  fail(problem: RequestProblem, cause: string): void;
-  /** Nobody's fault but Countersign's own. */
-  failInside(error: unknown): void;
-}
-
-/** An HTTP/1.0 client knows no interim responses (RFC 9110 §10.1.1). */
-function expectsContinue({ headers, httpVersion }: ClientRequest): boolean {
-  return headers.expect?.toLowerCase() === "100-continue" && httpVersion !== "1.0";
 }

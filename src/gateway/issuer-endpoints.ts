@@ -1,17 +1,20 @@
 import { createHash } from "node:crypto";
 import type { Issuer, JwkSet } from "../issuer/issuer.ts";
+import type { Answers } from "./answers.ts";
 import type { ClientRequest, ClientResponse } from "./client/client-message.ts";
 import { announceEnd, beginResponse, endResponse, writePiece } from "./client/client-response.ts";
 import { hasUnreadBody } from "./client/message-body.ts";
-import { answerProblem } from "./problem.ts";
+import type { RequestRecord } from "./request-record.ts";
+import type { TokenEndpoint } from "./token-endpoint/token-endpoint.ts";
 
-/** Answers requests for the issuer's own documents. */
+/** Answers requests for the issuer's own documents, and for tokens. */
 export interface IssuerEndpoints {
   answer(
     clientRequest: ClientRequest,
     clientResponse: ClientResponse,
     decodedPath: string,
-    requestId: string,
+    record: RequestRecord,
+    answers: Answers,
   ): void;
 }
 
@@ -33,11 +36,16 @@ function oauthMetadataPathOf(basePath: string): string {
 }
 
 /**
- * Serves OpenID Connect discovery, the same by RFC 8414 §3.1, and the JWK Set.
+ * Serves OpenID Connect discovery, the same by RFC 8414 §3.1, the JWK Set, and the token endpoint where there is one.
  *
  * @param basePath the path that the endpoints stand under, such as `/__issuer`
  */
-export function createIssuerEndpoints(issuer: Issuer, basePath: string): IssuerEndpoints {
+export function createIssuerEndpoints(
+  issuer: Issuer,
+  basePath: string,
+  tokenEndpoint?: TokenEndpoint,
+): IssuerEndpoints {
+  const tokenPath = tokenEndpoint && `${basePath}/token`;
   const metadata = () => lastingDocumentOf(issuer.metadata());
   const documents = new Map<string, (query: URLSearchParams) => IssuerDocument>([
     [`${basePath}/.well-known/openid-configuration`, metadata],
@@ -47,11 +55,14 @@ export function createIssuerEndpoints(issuer: Issuer, basePath: string): IssuerE
   const cacheControl = `public, max-age=${issuer.jwksMaxAgeSeconds}`;
 
   return {
-    answer(clientRequest, clientResponse, path, requestId) {
+    answer(clientRequest, clientResponse, path, record, answers) {
+      if (tokenEndpoint && path === tokenPath)
+        return tokenEndpoint.answer(clientRequest, clientResponse, record, answers);
       const documentFor = documents.get(path);
       if (!documentFor) {
-        const detail = `the issuer has no such document; it serves ${[...documents.keys()].join(", ")}`;
-        return answerProblem(clientResponse, { code: "ERR_ISSUER_PATH_UNKNOWN", detail }, requestId);
+        const paths = [...documents.keys(), ...(tokenPath ? [tokenPath] : [])];
+        const detail = `the issuer has no such document; it serves ${paths.join(", ")}`;
+        return answers.refuse({ code: "ERR_ISSUER_PATH_UNKNOWN", detail });
       }
       const { method = "" } = clientRequest;
       // Nobody reads the body, so that what is wrong with it must not be answered behind this.
@@ -60,7 +71,7 @@ export function createIssuerEndpoints(issuer: Issuer, basePath: string): IssuerE
       if (method !== "GET" && method !== "HEAD") {
         const detail = "the issuer's documents are read with GET or HEAD";
         const fields = { allow: ALLOWED_METHODS };
-        return answerProblem(clientResponse, { code: "ERR_METHOD_NOT_ALLOWED", detail, fields }, requestId);
+        return answers.refuse({ code: "ERR_METHOD_NOT_ALLOWED", detail, fields });
       }
       const document = documentFor(queryOf(clientRequest));
       const fields = {

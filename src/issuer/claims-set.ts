@@ -26,7 +26,12 @@ export interface TokenRequest {
   readonly reuse: boolean;
   readonly algorithm: SigningAlgorithm;
   readonly purpose: KeyPurpose;
+  /** The `typ` of its header (RFC 7519 §5.1). Default: JWT. */
+  readonly type?: TokenType | undefined;
 }
+
+/** `at+jwt`: an access token that an authorization server gave to a client (RFC 9068 §2.1). */
+export type TokenType = "JWT" | "at+jwt";
 
 /** The claims that `additionalClaims` may not hold, and what to do instead in the configuration. */
 export const REMEDY_BY_RESERVED_CLAIM: Readonly<Record<string, string>> = Object.freeze({

@@ -4,7 +4,7 @@ import { SIGNING_ALGORITHMS, type SigningAlgorithm } from "./algorithms.ts";
 import { type Claims, REMEDY_BY_RESERVED_CLAIM, type TokenRequest } from "./claims-set.ts";
 import type { IssuerKeys } from "./keys/key-set.ts";
 import type { PublicJwk } from "./keys/signing-key.ts";
-import { metadataOf, type ProviderMetadata } from "./metadata.ts";
+import { metadataOf, type ProviderMetadata, type TokenEndpointMetadata } from "./metadata.ts";
 import type { Tokens } from "./tokens.ts";
 
 /** What a token of {@link Issuer.signJwt} says. */
@@ -81,6 +81,8 @@ export interface IssuerSettings {
   readonly expiresInSeconds: number;
   readonly jwksMaxAgeSeconds: number;
   readonly identity: Identity | undefined;
+  /** For the metadata alone: whoever has one answers there. Default: there is none. */
+  readonly tokenEndpoint?: TokenEndpointMetadata | undefined;
 }
 
 /** Creates an issuer over keys that have been opened, and the tokens that they sign. */
@@ -88,12 +90,12 @@ export function issuerOver(
   url: string,
   keys: IssuerKeys,
   tokens: Tokens,
-  { algorithm, expiresInSeconds, jwksMaxAgeSeconds, identity }: IssuerSettings,
+  { algorithm, expiresInSeconds, jwksMaxAgeSeconds, identity, tokenEndpoint }: IssuerSettings,
 ): Issuer {
-  let documents = documentsOf(keys, url, identity);
+  let documents = documentsOf(keys, url, identity, tokenEndpoint);
 
   function currentDocuments(): Documents {
-    if (documents.keySet !== keys.current()) documents = documentsOf(keys, url, identity);
+    if (documents.keySet !== keys.current()) documents = documentsOf(keys, url, identity, tokenEndpoint);
     return documents;
   }
 
@@ -134,12 +136,17 @@ interface Documents {
   readonly metadata: ProviderMetadata;
 }
 
-function documentsOf(keys: IssuerKeys, url: string, identity: Identity | undefined): Documents {
+function documentsOf(
+  keys: IssuerKeys,
+  url: string,
+  identity: Identity | undefined,
+  tokenEndpoint: TokenEndpointMetadata | undefined,
+): Documents {
   const keySet = keys.current();
   return {
     keySet,
     jwks: Object.freeze({ keys: keySet.published }),
-    metadata: metadataOf(url, keySet.published, Object.keys(identity?.claims ?? {})),
+    metadata: metadataOf(url, keySet.published, Object.keys(identity?.claims ?? {}), tokenEndpoint),
   };
 }
 

@@ -1,11 +1,9 @@
 import { constants, type SignPrivateKeyInput, sign as signBytes } from "node:crypto";
 import { promisify } from "node:util";
 import type { SigningAlgorithm } from "./algorithms.ts";
+import type { TokenType } from "./claims-set.ts";
 import type { SigningKey } from "./keys/signing-key.ts";
 import { inSigningThread } from "./signing-threads.ts";
-
-/** The `typ` of every token (RFC 7519 §5.1). */
-const TOKEN_TYPE = "JWT";
 
 /** The arguments of `crypto.sign` for an algorithm, and whether it may hold up the event loop. */
 interface Method {
@@ -42,9 +40,9 @@ const METHODS: Readonly<Record<SigningAlgorithm, Method>> = {
  *
  * @param claims the claims set in JSON
  */
-export function signJws(key: SigningKey, claims: string): string | Promise<string> {
+export function signJws(key: SigningKey, claims: string, type: TokenType = "JWT"): string | Promise<string> {
   const { digest, options, isFast } = METHODS[key.algorithm];
-  const input = `${headerOf(key)}.${Buffer.from(claims).toString("base64url")}`;
+  const input = `${headerOf(key, type)}.${Buffer.from(claims).toString("base64url")}`;
   const bytes = Buffer.from(input);
   const signer = { key: key.privateKey, ...options };
   const compact = (signature: Buffer) => `${input}.${signature.toString("base64url")}`;
@@ -54,13 +52,14 @@ export function signJws(key: SigningKey, claims: string): string | Promise<strin
 
 const signBeside = promisify(signBytes);
 
-const headers = new WeakMap<SigningKey, string>();
+const headersByType = { JWT: new WeakMap<SigningKey, string>(), "at+jwt": new WeakMap<SigningKey, string>() };
 
-/** The protected header of whatever `key` signs, encoded. */
-function headerOf(key: SigningKey): string {
+/** The protected header of what `key` signs, encoded. */
+function headerOf(key: SigningKey, type: TokenType): string {
+  const headers = headersByType[type];
   let header = headers.get(key);
   if (header === undefined) {
-    const members = { alg: key.algorithm, kid: key.kid, typ: TOKEN_TYPE };
+    const members = { alg: key.algorithm, kid: key.kid, typ: type };
     header = Buffer.from(JSON.stringify(members)).toString("base64url");
     headers.set(key, header);
   }

@@ -127,7 +127,7 @@ export function createTokens({ url, keys, now, observer = NOBODY }: TokensOption
 
   function sign(key: SigningKey, request: TokenRequest, issuedAt: number): string | Promise<string> {
     const beganAt = performance.now();
-    const signed = signJws(key, claimsSetOf(request, url, issuedAt));
+    const signed = signJws(key, claimsSetOf(request, url, issuedAt), request.type);
     const tell = () => observer.signed(key.algorithm, performance.now() - beganAt);
     if (typeof signed === "string") {
       tell();
@@ -164,10 +164,10 @@ function activeKeyFor({ purpose, algorithm }: TokenRequest, keySet: KeySet): Act
  * made with. A text stands behind its length, so that no two requests have the same key; that takes a fraction of the time of JSON for the whole.
  */
 function cacheKeyOf({ kid, algorithm }: SigningKey, request: TokenRequest): string {
-  const { lifetimeSeconds, notBefore, subject, audience, additionalClaims } = request;
+  const { lifetimeSeconds, notBefore, subject, audience, additionalClaims, type = "JWT" } = request;
   const said = typeof audience === "string" ? counted(audience) : JSON.stringify(audience);
   const claims = isEmpty(additionalClaims) ? "" : JSON.stringify(additionalClaims);
-  return `${counted(kid)}${algorithm} ${lifetimeSeconds} ${notBefore} ${counted(subject)}${said} ${claims}`;
+  return `${counted(kid)}${algorithm} ${type} ${lifetimeSeconds} ${notBefore} ${counted(subject)}${said} ${claims}`;
 }
 
 function counted(text: string): string {

@@ -31,28 +31,44 @@ export function authenticate(
   allowsAnonymous: boolean,
   request: CallerRequest,
 ): Authentication | Promise<Authentication> {
+  const ask = (authenticator: Authenticator) => authenticator.authenticate(request);
+  return firstUser(authenticators, ask, allowsAnonymous ? ANONYMOUS : MISSING);
+}
+
+/**
+ * The first user whom one of the authenticators knows, in their order.
+ *
+ * @param ask what to ask of each; `undefined`: it knows nothing of the kind
+ * @param nobody what it comes to where none found a credential of its own
+ * @returns at once where nothing has to be waited for
+ */
+export function firstUser(
+  authenticators: readonly Authenticator[],
+  ask: (authenticator: Authenticator) => Outcome | Promise<Outcome> | undefined,
+  nobody: Authentication = MISSING,
+): Authentication | Promise<Authentication> {
   let failure: Authentication | undefined;
 
   function askFrom(index: number): Authentication | Promise<Authentication> {
     for (let i = index; i < authenticators.length; i++) {
       const authenticator = authenticators[i] as Authenticator;
-      const outcome = authenticator.authenticate(request);
+      const outcome = ask(authenticator);
       if (outcome instanceof Promise)
         return outcome.then((late) => conclude(authenticator, late) ?? askFrom(i + 1));
       const conclusion = conclude(authenticator, outcome);
       if (conclusion) return conclusion;
     }
-    return failure ?? (allowsAnonymous ? ANONYMOUS : MISSING);
+    return failure ?? nobody;
   }
 
-  function conclude(authenticator: Authenticator, outcome: Outcome): Authentication | undefined {
-    if (outcome.kind === "user") {
+  function conclude(authenticator: Authenticator, outcome: Outcome | undefined): Authentication | undefined {
+    if (outcome?.kind === "user") {
       const { user, originalToken } = outcome;
       return { kind: "user", user, authenticator, originalToken };
     }
     // The first that was bad is told; that one could not be checked weighs more, as it may have been good.
-    if (outcome.kind === "invalid") failure ??= { kind: "invalid", authenticator, reason: outcome.reason };
-    if (outcome.kind === "unavailable" && failure?.kind !== "unavailable") failure = outcome;
+    if (outcome?.kind === "invalid") failure ??= { kind: "invalid", authenticator, reason: outcome.reason };
+    if (outcome?.kind === "unavailable" && failure?.kind !== "unavailable") failure = outcome;
     return undefined;
   }
 

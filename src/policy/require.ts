@@ -1,5 +1,6 @@
-import type { Claims, JsonValue } from "../issuer/claims-set.ts";
+import type { JsonValue } from "../issuer/claims-set.ts";
 import { claimOf } from "./claim-path.ts";
+import { scopesOf } from "./scopes.ts";
 import type { User } from "./user.ts";
 
 /** What a user must have. All that is there must hold. */
@@ -35,14 +36,6 @@ export function shortfallOf(requirement: Requirement, user: User): Shortfall | u
   const shortfalls = anyOf.map((alternative) => shortfallOf(alternative, user));
   if (shortfalls.includes(undefined)) return undefined;
   return { detail: shortfalls.map((shortfall) => shortfall?.detail).join("; or "), scopes: [] };
-}
-
-/** The scopes of an access token: a string with spaces, or a list, in `scope` (RFC 8693 §4.2) or `scp`. */
-function scopesOf({ scope, scp }: Claims): string[] {
-  return [scope, scp].flatMap((claim) => {
-    if (typeof claim === "string") return claim.split(" ");
-    return Array.isArray(claim) ? claim.filter((entry) => typeof entry === "string") : [];
-  });
 }
 
 /** Whether a claim is one of the values, or a list that has one of them. Of another type is of another value. */

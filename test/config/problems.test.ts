@@ -6,7 +6,7 @@ import { ConfigError, loadConfig, parseConfig } from "../../src/index.ts";
 import { temporaryFolder } from "../support/command-line.ts";
 
 const TOP_KEYS =
-  "listen, admin, upstream, publicUrl, trustedProxies, allowInPath, limits, timeouts, workers, issuer, identity, log, authenticators, authenticate, token, policies";
+  "listen, admin, upstream, publicUrl, trustedProxies, allowInPath, limits, timeouts, workers, issuer, identity, tokenEndpoint, log, authenticators, authenticate, token, policies";
 const TOKEN_KEYS =
   "subject, audience, expiresIn, headerName, tokenPrefix, additionalClaims, notBefore, tokenId, reuse, algorithm";
 const KEYS_KEYS = "directory, rotateEvery, overlap, files, env, ephemeral, passphrase";
@@ -229,7 +229,6 @@ sidecar.yaml:2:34 token.expiresin: unknown key \`expiresin\`; did you mean \`exp
 /** Keys of the design that this version does not have: refused, never ignored. */
 const PLANNED = [
   ["identity: {account: a, files: []}", "1:24 identity.files"],
-  ["tokenEndpoint: {}", "1:1 tokenEndpoint"],
   ["issuer: {keys: {ephemeral: true, redis: {url: a}}}", "1:34 issuer.keys.redis"],
   ["issuer: {keys: {ephemeral: true, pkcs11: {library: a}}}", "1:34 issuer.keys.pkcs11"],
 ] as const;

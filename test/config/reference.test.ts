@@ -23,6 +23,7 @@ const FILE = stringify({
   timeouts: {},
   issuer: { url: "https://api.example/__issuer", keys: {} },
   identity: { account: "a" },
+  tokenEndpoint: { authenticate: ["apiKey"], audiences: ["a"] },
   log: {},
   authenticators: {
     apiKey: { type: "apiKey", keys: [{ subject: "a", sha256: "0".repeat(64) }] },
@@ -44,6 +45,8 @@ const FILE = stringify({
 /** The file with another value at this place, or without one; of a list its first entry is meant. */
 function fileWith(path: string, value?: unknown): string {
   const file = parse(FILE) as Values;
+  // Without authenticators nobody could ask there.
+  if (path === "authenticators") delete file.tokenEndpoint;
   const keys = path.split(".");
   const last = keys.pop() ?? "";
   const map = keys.reduce<Values>((values, key) => {
@@ -91,6 +94,7 @@ const SAID = [
   ["authenticators.apiKey.header", "Authorization"],
   ["authenticators.apiKey.scheme", "Bearer"],
   ["authenticators.jwt.header", "Authorization"],
+  ["tokenEndpoint.algorithm", "EdDSA"],
   ["token.algorithm", "EdDSA"],
   ["policies.match", {}],
   ["policies.authenticate", ["anonymous"]],

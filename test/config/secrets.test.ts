@@ -104,6 +104,7 @@ const HARMLESS = new Set([
   "keysFile",
   "originalTokenHeader",
   "token",
+  "tokenEndpoint",
   "tokenId",
   "tokenPrefix",
 ]);

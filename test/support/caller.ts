@@ -5,6 +5,7 @@ import type {
 } from "../../src/policy/authenticators/authenticator.ts";
 import { type JwtInternals, openJwt } from "../../src/policy/authenticators/jwt.ts";
 import type { JwtOptions } from "../../src/policy/authenticators/options.ts";
+import type { OwnIssuer } from "../../src/policy/authenticators/own-keys.ts";
 import type { CallerRequest } from "../../src/policy/caller-request.ts";
 import { TEST_AUDIENCE } from "./identity-provider.ts";
 
@@ -54,6 +55,7 @@ export async function openTestJwt(
   clock: TestClock,
   options: Partial<JwtOptions> = {},
   internals: JwtInternals = {},
+  own?: OwnIssuer,
 ): Promise<TestJwtAuthenticator> {
   const events: AuthenticatorEvent[] = [];
   const complete: JwtOptions = {
@@ -71,7 +73,7 @@ export async function openTestJwt(
     forwardCredential: false,
     ...options,
   };
-  const surroundings = { now: clock.now, onEvent: (event: AuthenticatorEvent) => events.push(event) };
+  const surroundings = { now: clock.now, own, onEvent: (event: AuthenticatorEvent) => events.push(event) };
   const authenticator = await openJwt("login", complete, surroundings, internals);
   return {
     authenticator,

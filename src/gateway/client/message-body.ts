@@ -16,6 +16,11 @@ export function hasBody(clientRequest: ClientRequest | Pick<IncomingMessage, "he
   return length !== undefined && !/^0+$/.test(length);
 }
 
+/** Whether the client waits for "100 Continue". One of HTTP/1.0 knows no interim responses (RFC 9110 §10.1.1). */
+export function expectsContinue({ headers, httpVersion }: ClientRequest): boolean {
+  return headers.expect?.toLowerCase() === "100-continue" && httpVersion !== "1.0";
+}
+
 /**
  * What is wrong with the framing of a request that Node.js has let through; `undefined` where nothing is. A coding beside
  * chunked would be taken off the message while its bytes went on, and an HTTP/1.0 hop knows no chunks (RFC 9112 §6.1).

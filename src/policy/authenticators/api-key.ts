@@ -43,6 +43,12 @@ export async function openApiKey(
         });
   const inline = indexOf(keys);
 
+  function check(key: string): Outcome {
+    const known = lookUp(file?.current() ?? inline, key);
+    if (!known) return isMistyped(key) ? MISTYPED : UNKNOWN;
+    return known.expiresAt !== undefined && now() >= known.expiresAt ? EXPIRED : known.outcome;
+  }
+
   return {
     name,
     type: "apiKey",
@@ -50,10 +56,11 @@ export async function openApiKey(
     forwardCredential,
     authenticate(request) {
       const found = findCredential(request, source);
-      if (found.kind !== "found") return found;
-      const known = lookUp(file?.current() ?? inline, found.credential);
-      if (!known) return isMistyped(found.credential) ? MISTYPED : UNKNOWN;
-      return known.expiresAt !== undefined && now() >= known.expiresAt ? EXPIRED : known.outcome;
+      return found.kind === "found" ? check(found.credential) : found;
+    },
+    checkSecret(clientId, clientSecret) {
+      const outcome = check(clientSecret);
+      return outcome.kind === "user" && outcome.user.sub !== clientId ? UNKNOWN : outcome;
     },
     challenge(invalidReason) {
       const scheme = source.kind === "header" ? (source.scheme ?? "ApiKey") : "ApiKey";

@@ -1,6 +1,7 @@
 import type { SourceEvent } from "../../refresh.ts";
 import type { CallerRequest } from "../caller-request.ts";
 import type { User } from "../user.ts";
+import type { OwnIssuer } from "./own-keys.ts";
 
 /** What an authenticator says of a request. */
 export type Outcome =
@@ -50,6 +51,15 @@ export interface Authenticator {
   /** Says who is calling. It never throws, and answers at once where nothing has to be waited for. */
   authenticate(request: CallerRequest): Outcome | Promise<Outcome>;
   /**
+   * Says whether this is the secret of an OAuth client (RFC 6749 §2.3.1). It is as quick, and never throws, as
+   * {@link authenticate}; absent where the kind knows no secrets.
+   *
+   * @param clientId the subject
+   */
+  checkSecret?(clientId: string, clientSecret: string): Outcome | Promise<Outcome>;
+  /** Says whose a token is that came in no field of a request, likewise; absent where the kind knows no tokens. */
+  checkToken?(token: string): Outcome | Promise<Outcome>;
+  /**
    * What a caller without a good credential is told to come back with (RFC 9110 §11.6.1).
    *
    * @param invalidReason why its credential is not good; `undefined` where it showed none
@@ -70,6 +80,8 @@ export const REALM = "countersign";
 export interface Surroundings {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** The issuer here, whose keys need not be fetched. Default: there is none. */
+  readonly own?: OwnIssuer | undefined;
   /** Told of what is wrong with a file or an identity provider. */
   readonly onEvent: (event: AuthenticatorEvent) => void;
 }

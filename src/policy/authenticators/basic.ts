@@ -1,7 +1,7 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { openWatchedFile } from "../../watched-files.ts";
 import { type Authenticator, invalid, type Outcome, REALM, type Surroundings } from "./authenticator.ts";
-import { normalized, readBasicCredentials } from "./basic-credentials.ts";
+import { type BasicCredentials, normalized, readBasicCredentials } from "./basic-credentials.ts";
 import { type CredentialSource, findCredential, placeOf } from "./credential-source.ts";
 import { type HtpasswdEntry, readHtpasswd } from "./htpasswd.ts";
 import type { BasicOptions, BasicUser } from "./options.ts";
@@ -62,6 +62,17 @@ export async function openBasic(
   const checks = createPasswordChecks(now, verify);
   const decoyFor = decoyChooser();
 
+  function check(credentials: BasicCredentials): Outcome | Promise<Outcome> {
+    const known = file?.current() ?? inline;
+    const user = known.get(credentials.username);
+    const holder = user ?? decoyFor(credentials.username, known);
+    if (!holder) return REFUSED;
+    const result = checks.check(credentials, holder);
+    return result instanceof Promise
+      ? result.then((checked) => outcomeOf(checked, user))
+      : outcomeOf(result, user);
+  }
+
   return {
     name,
     type: "basic",
@@ -71,16 +82,10 @@ export async function openBasic(
       const found = findCredential(request, SOURCE);
       if (found.kind !== "found") return found;
       const credentials = readBasicCredentials(found.credential);
-      if ("reason" in credentials) return invalid(credentials.reason);
-      const known = file?.current() ?? inline;
-      const user = known.get(credentials.username);
-      const holder = user ?? decoyFor(credentials.username, known);
-      if (!holder) return REFUSED;
-      const result = checks.check(credentials, holder);
-      return result instanceof Promise
-        ? result.then((checked) => outcomeOf(checked, user))
-        : outcomeOf(result, user);
+      return "reason" in credentials ? invalid(credentials.reason) : check(credentials);
     },
+    checkSecret: (clientId, clientSecret) =>
+      check({ username: normalized(clientId), password: normalized(clientSecret) }),
     challenge: () => `Basic realm="${REALM}", charset="UTF-8"`,
     close: () => file?.close(),
   };

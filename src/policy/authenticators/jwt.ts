@@ -4,6 +4,7 @@ import type { Claims } from "../../issuer/claims-set.ts";
 import { type Authenticator, invalid, type Outcome, REALM, type Surroundings } from "./authenticator.ts";
 import { findCredential, placeOf } from "./credential-source.ts";
 import type { JwtOptions } from "./options.ts";
+import { openOwnKeys } from "./own-keys.ts";
 import { openProviderKeys } from "./provider-keys.ts";
 import { readUntrusted, type UntrustedToken } from "./untrusted-token.ts";
 import { candidatesFor, type VerificationKey, type VerificationKeySet } from "./verification-keys.ts";
@@ -35,17 +36,20 @@ const UNREADABLE = invalid("the token cannot be verified");
 export async function openJwt(
   name: string,
   options: JwtOptions,
-  { now, onEvent }: Surroundings,
+  { now, own, onEvent }: Surroundings,
   { fetchTimeoutMilliseconds = FETCH_TIMEOUT_MILLISECONDS }: JwtInternals = {},
 ): Promise<Authenticator> {
   const { source, clockSkewSeconds } = options;
-  const keys = await openProviderKeys({
-    ...options,
-    now,
-    // What happens beside the requests has nobody to throw to.
-    onEvent: shielded((event) => onEvent({ authenticator: name, ...event })),
-    fetchTimeoutMilliseconds,
-  });
+  const keys =
+    own?.url === options.issuer && options.keys.kind === "discovery"
+      ? openOwnKeys(own, options.algorithms)
+      : await openProviderKeys({
+          ...options,
+          now,
+          // What happens beside the requests has nobody to throw to.
+          onEvent: shielded((event) => onEvent({ authenticator: name, ...event })),
+          fetchTimeoutMilliseconds,
+        });
   const verifiedTokens = createVerifiedTokens({ now, clockSkewSeconds });
 
   async function verify(untrusted: UntrustedToken): Promise<Outcome> {
@@ -99,6 +103,18 @@ export async function openJwt(
     }
   }
 
+  function checkToken(token: string): Outcome | Promise<Outcome> {
+    const known = verifiedTokens.find(token, keys.current());
+    if (known) return known;
+    const untrusted = readUntrusted(token, options);
+    if (untrusted.kind !== "untrusted") return untrusted;
+    return verify(untrusted).catch((error: unknown) => ({
+      kind: "unavailable",
+      reason: "the token cannot be verified now",
+      cause: reasonOf(error),
+    }));
+  }
+
   return {
     name,
     type: "jwt",
@@ -107,17 +123,9 @@ export async function openJwt(
     originalTokenHeader: options.originalTokenHeader,
     authenticate(request) {
       const found = findCredential(request, source);
-      if (found.kind !== "found") return found;
-      const known = verifiedTokens.find(found.credential, keys.current());
-      if (known) return known;
-      const untrusted = readUntrusted(found.credential, options);
-      if (untrusted.kind !== "untrusted") return untrusted;
-      return verify(untrusted).catch((error: unknown) => ({
-        kind: "unavailable",
-        reason: "the token cannot be verified now",
-        cause: reasonOf(error),
-      }));
+      return found.kind === "found" ? checkToken(found.credential) : found;
     },
+    checkToken,
     challenge(invalidReason) {
       const scheme = (source.kind === "header" && source.scheme) || "Bearer";
       const challenge = `${scheme} realm="${REALM}"`;

@@ -1,0 +1,30 @@
+import type { SigningAlgorithm } from "../../issuer/algorithms.ts";
+import type { IssuerKeys, KeySet } from "../../issuer/keys/key-set.ts";
+import type { ProviderKeys } from "./provider-keys.ts";
+import { parseJwkSet, type VerificationKeySet } from "./verification-keys.ts";
+
+/** The issuer of this very process. */
+export interface OwnIssuer {
+  readonly url: string;
+  readonly keys: Pick<IssuerKeys, "current">;
+}
+
+/**
+ * The keys of tokens that come back to their own issuer. They are here: to fetch them would be to wait for a sidecar that
+ * waits for them, and its public URL need not lead back to it.
+ */
+export function openOwnKeys({ keys }: OwnIssuer, algorithms: readonly SigningAlgorithm[]): ProviderKeys {
+  let published: KeySet["published"] | undefined;
+  let keySet: VerificationKeySet = [];
+
+  function current(): VerificationKeySet {
+    const { published: latest } = keys.current();
+    if (latest !== published) {
+      published = latest;
+      keySet = parseJwkSet(JSON.stringify({ keys: published }), algorithms);
+    }
+    return keySet;
+  }
+
+  return { current, newerThan: async () => ({ kind: "keys", keySet: current() }), close() {} };
+}

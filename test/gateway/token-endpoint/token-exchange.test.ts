@@ -1,0 +1,252 @@
+import { beforeAll, describe, expect, test } from "vitest";
+import { MAX_ACTORS } from "../../../src/policy/actor.ts";
+import { generateTestKeyPair } from "../../support/identity-provider.ts";
+import {
+  API,
+  basic,
+  JWT_TYPE,
+  startTokenEndpoint,
+  type TestTokenEndpoint,
+  TOKEN_EXCHANGE,
+} from "../../support/token-endpoint.ts";
+
+const ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token";
+const ID_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:id_token";
+
+const now = Date.now();
+let endpoint: TestTokenEndpoint;
+
+beforeAll(async () => {
+  endpoint = await startTokenEndpoint({
+    endpoint: `audiences: [${API}], additionalClaims: {tenant: $user(tenant)}`,
+    now: () => now,
+  });
+  return () => endpoint[Symbol.asyncDispose]();
+});
+
+test("a client exchanges a user's token, and the new one says for whom it acts", async () => {
+  const answer = await endpoint.exchange({ sub: "alice", tenant: "north", scope: "orders.read openid" });
+
+  expect(answer).toMatchObject({
+    status: 200,
+    body: {
+      issued_token_type: ACCESS_TOKEN_TYPE,
+      token_type: "Bearer",
+      expires_in: 300,
+      scope: "orders.read",
+    },
+  });
+  expect(await endpoint.claimsOf(answer)).toEqual({
+    iss: endpoint.sidecar.issuer.url,
+    sub: "alice",
+    aud: API,
+    client_id: "acme",
+    act: { sub: "acme" },
+    scope: "orders.read",
+    tenant: "north",
+    iat: expect.any(Number),
+    exp: expect.any(Number),
+    jti: expect.any(String),
+  });
+});
+
+test.each([ACCESS_TOKEN_TYPE, JWT_TYPE, ID_TOKEN_TYPE])("a subject token may be called %s", async (type) => {
+  expect(await endpoint.exchange({}, { subject_token_type: type })).toMatchObject({ status: 200 });
+});
+
+test("the answer has the type that was asked for", async () => {
+  const answer = await endpoint.exchange({}, { requested_token_type: JWT_TYPE });
+  expect(answer.body.issued_token_type).toBe(JWT_TYPE);
+});
+
+describe("the scope", () => {
+  test("is what the client and the user both have", async () => {
+    const answer = await endpoint.exchange({ scp: ["orders.read", "admin"] });
+    expect(answer.body.scope).toBe("orders.read");
+  });
+
+  test("is what the user has where the client has no scopes of its own", async () => {
+    const subjectToken = await endpoint.provider.sign({ scope: "admin" });
+    const answer = await endpoint.ask({
+      grant_type: TOKEN_EXCHANGE,
+      client_id: "app",
+      subject_token: subjectToken,
+      subject_token_type: JWT_TYPE,
+    });
+    expect(answer.body.scope).toBe("admin");
+  });
+
+  test.each(["admin", "orders.write"])("does not become wider: %s is refused", async (scope) => {
+    const answer = await endpoint.exchange({ scope: "orders.read admin" }, { scope });
+    expect(answer).toMatchObject({ status: 400, body: { error: "invalid_scope" } });
+  });
+});
+
+test("a token does not outlive the one that it was exchanged for", async () => {
+  const exp = Math.floor(now / 1000) + 42;
+  const answer = await endpoint.exchange({ exp });
+  expect(answer.body.expires_in).toBe(42);
+  expect(await endpoint.claimsOf(answer)).toMatchObject({ exp });
+});
+
+test("a token that is only good by the allowance for clocks is not exchanged", async () => {
+  const answer = await endpoint.exchange({ exp: Math.floor(now / 1000) - 1 });
+  expect(answer).toMatchObject({
+    status: 400,
+    body: { error: "invalid_request", error_description: "the subject_token has expired" },
+  });
+});
+
+describe("who acts", () => {
+  test("is the holder of the actor token, named with its issuer", async () => {
+    const answer = await endpoint.exchange(
+      { sub: "alice" },
+      { actor_token: await endpoint.provider.sign({ sub: "agent" }), actor_token_type: JWT_TYPE },
+    );
+    expect(await endpoint.claimsOf(answer)).toMatchObject({
+      sub: "alice",
+      client_id: "acme",
+      act: { sub: "agent", iss: endpoint.provider.url },
+    });
+  });
+
+  test("stands around those who acted before, and of them nothing but sub and iss is kept", async () => {
+    const act = { sub: "gateway", iss: "https://edge", note: "x", act: { sub: "edge" } };
+    const answer = await endpoint.exchange({ act });
+    expect((await endpoint.claimsOf(answer)).act).toEqual({
+      sub: "acme",
+      act: { sub: "gateway", iss: "https://edge", act: { sub: "edge" } },
+    });
+  });
+
+  test("is nobody new where the client has not proved who it is", async () => {
+    const ask = async (claims: object) =>
+      endpoint.claimsOf(
+        await endpoint.ask({
+          grant_type: TOKEN_EXCHANGE,
+          client_id: "app",
+          subject_token: await endpoint.provider.sign({ ...claims }),
+          subject_token_type: JWT_TYPE,
+        }),
+      );
+    expect(await ask({})).toMatchObject({ client_id: "app" });
+    expect(await ask({})).not.toHaveProperty("act");
+    expect(await ask({ act: { sub: "edge" } })).toMatchObject({ act: { sub: "edge" } });
+  });
+
+  test.each([
+    ["names the client", { sub: "acme" }, 200],
+    ["names the client of this issuer", () => ({ sub: "acme", iss: endpoint.sidecar.issuer.url }), 200],
+    ["names another", { sub: "other" }, 400],
+    ["names a client of another issuer", { sub: "acme", iss: "https://other" }, 400],
+    ["names nobody", {}, 400],
+    ["has a member that cannot be compared", { sub: "acme", email: "a@example.com" }, 400],
+    ["is no object", "acme", 400],
+  ])("is allowed by may_act that %s: %o is %i", async (_, mayAct, status) => {
+    const claim = typeof mayAct === "function" ? mayAct() : mayAct;
+    const answer = await endpoint.exchange({ may_act: claim });
+    expect(answer.status).toBe(status);
+    if (status === 400) expect(answer.body.error).toBe("invalid_request");
+  });
+
+  test("is not a client without a secret, where may_act says who may", async () => {
+    const answer = await endpoint.ask({
+      grant_type: TOKEN_EXCHANGE,
+      client_id: "app",
+      subject_token: await endpoint.provider.sign({ may_act: { sub: "app" } }),
+      subject_token_type: JWT_TYPE,
+    });
+    expect(answer).toMatchObject({ status: 400, body: { error: "invalid_request" } });
+  });
+
+  test.each([
+    ["a text", "edge"],
+    ["a list", [{ sub: "edge" }]],
+    ["one without sub", { iss: "https://edge" }],
+    ["one whose inner one is malformed", { sub: "edge", act: { sub: 1 } }],
+    ["more than there may be", chainOf(MAX_ACTORS)],
+  ])("is not known from a malformed act: %s", async (_, act) => {
+    expect(await endpoint.exchange({ act })).toMatchObject({
+      status: 400,
+      body: { error: "invalid_request" },
+    });
+  });
+});
+
+/** An `act` claim of this many actors. */
+function chainOf(count: number): object {
+  return { sub: `hop-${count}`, ...(count > 1 && { act: chainOf(count - 1) }) };
+}
+
+describe("invalid_request is answered where", () => {
+  test.each([
+    ["there is no subject token", { subject_token: "" }],
+    ["the type of the subject token is missing", { subject_token_type: "" }],
+    ["the type is not that of a JWT", { subject_token_type: "urn:ietf:params:oauth:token-type:saml2" }],
+    ["the subject token is none", { subject_token: "abc" }],
+    ["two subject tokens are there", { subject_token: ["a", "b"] }],
+    ["an actor token has no type", { actor_token: "abc" }],
+    ["there is a type without an actor token", { actor_token_type: JWT_TYPE }],
+    ["the actor token is none", { actor_token: "abc", actor_token_type: JWT_TYPE }],
+    ["another type is wanted", { requested_token_type: "urn:ietf:params:oauth:token-type:refresh_token" }],
+  ])("%s", async (_, parameters) => {
+    const answer = await endpoint.exchange({}, parameters);
+    expect(answer).toMatchObject({ status: 400, body: { error: "invalid_request" } });
+  });
+
+  test.each([
+    ["has expired", { exp: 1_000_000_000 }],
+    ["is for another audience", { aud: "billing" }],
+    ["has no subject", { sub: "" }],
+    ["never ends", { exp: undefined }],
+    ["is of another issuer", { iss: "https://other.example.com" }],
+  ])("the subject token %s", async (_, claims) => {
+    expect(await endpoint.exchange(claims)).toMatchObject({
+      status: 400,
+      body: { error: "invalid_request" },
+    });
+  });
+
+  test("the subject token, or that of the actor, is forged", async () => {
+    const forged = await endpoint.provider.sign({}, {}, { ...generateTestKeyPair("key-1", "ES256") });
+    for (const parameters of [{ subject_token: forged }, { actor_token: forged, actor_token_type: JWT_TYPE }])
+      expect(await endpoint.exchange({}, parameters)).toMatchObject({
+        status: 400,
+        body: { error: "invalid_request" },
+      });
+  });
+});
+
+test.each([
+  ["a wrong secret", basic("acme", "wrong")],
+  ["no client", {}],
+  ["a name that is not listed", { client_id: "other" }],
+])("a token is not exchanged for %s", async (_, client) => {
+  const isField = "authorization" in client;
+  const parameters = {
+    grant_type: TOKEN_EXCHANGE,
+    subject_token: await endpoint.provider.sign(),
+    subject_token_type: JWT_TYPE,
+    ...(isField ? {} : client),
+  };
+  const answer = await endpoint.ask(
+    parameters,
+    isField ? { authorization: String(client.authorization) } : {},
+  );
+  expect(answer).toMatchObject({ status: 401, body: { error: "invalid_client" } });
+});
+
+test("where the provider's keys cannot be had the client may try again, and the operator is told", async () => {
+  await using other = await startTokenEndpoint();
+  await other.provider.takeDown();
+  const answer = await other.exchange();
+  expect(answer).toMatchObject({ status: 503, body: { error: "temporarily_unavailable" } });
+  expect(other.sidecar.failures).toEqual([
+    expect.objectContaining({ code: "ERR_AUTHENTICATION_UNAVAILABLE" }),
+  ]);
+});
+
+test("a token that would be too large is refused", async () => {
+  const answer = await endpoint.exchange({ tenant: "x".repeat(9000) });
+  expect(answer).toMatchObject({ status: 400, body: { error: "invalid_request" } });
+});
