@@ -19,7 +19,7 @@ export type ErrorCode =
 /** The codes with which one request can be refused; each has its status in {@link statusByCode}. */
 export type RequestErrorCode = keyof typeof statusByCode;
 
-/** The one place where an error of a request becomes an HTTP status (RFC 9110 §15). */
+/** The one place where an error of a request becomes an HTTP status (RFC 9110 §15; 508: RFC 5842 §7.2). */
 export const statusByCode = Object.freeze({
   ERR_REQUEST_MALFORMED: 400,
   ERR_TARGET_INVALID: 400,
@@ -59,6 +59,7 @@ export const statusByCode = Object.freeze({
   ERR_OVERLOADED: 503,
   ERR_UPSTREAM_TIMEOUT: 504,
   ERR_HTTP_VERSION: 505,
+  ERR_LOOP_DETECTED: 508,
 });
 
 /** The base of every error that Countersign throws on purpose. */

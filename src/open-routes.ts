@@ -8,6 +8,7 @@ import { trustedProxiesOf } from "./gateway/forwarded-client.ts";
 import { issuerPathTest } from "./gateway/issuer-endpoints.ts";
 import type { OriginHealth } from "./gateway/upstream/health-check.ts";
 import { openUpstream, type Upstream } from "./gateway/upstream/upstream.ts";
+import { viaPseudonymsOf } from "./gateway/via.ts";
 import type { Issuer } from "./issuer/issuer.ts";
 import type { Tokens } from "./issuer/tokens.ts";
 import { addressRangesOf } from "./policy/authenticators/address-ranges.ts";
@@ -178,6 +179,7 @@ export function deciderOf(
     trustedProxies: trustedProxiesOf(config.trustedProxies),
     publicUrl: config.publicUrl,
     listenAuthority,
+    viaPseudonyms: viaPseudonymsOf(issuer),
     onFieldRemoved,
   });
 }

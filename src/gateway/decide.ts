@@ -29,6 +29,7 @@ import { RequestContext } from "./request-facts.ts";
 import { tokenFieldValue, tokenFor } from "./request-token.ts";
 import { asksAboutServer } from "./server-options.ts";
 import { type Ambiguity, parseTarget } from "./target.ts";
+import { isLoop, type ViaPseudonyms } from "./via.ts";
 
 /** What requests are decided by. */
 export interface DeciderOptions {
@@ -47,6 +48,8 @@ export interface DeciderOptions {
   readonly publicUrl: string | undefined;
   /** The authority of the listener, for an HTTP/1.0 request that names no host. */
   readonly listenAuthority: string;
+  /** What this deployment is called in `Via` now. */
+  readonly viaPseudonyms: () => ViaPseudonyms;
   /** Told of each field that does not go on, and why; for explanations. */
   readonly onFieldRemoved?: ((name: string, reason: RemovalReason) => void) | undefined;
 }
@@ -57,7 +60,7 @@ export type Decider = (request: ReceivedRequest, record?: DecisionRecord) => Dec
 /** Creates the function that takes each request through the stages, in order, up to where it is forwarded. */
 export function createDecider(options: DeciderOptions): Decider {
   const { isIssuerPath, tokens, signJwt, fieldRules, allowInPath } = options;
-  const { trustedProxies, publicUrl, listenAuthority, onFieldRemoved } = options;
+  const { trustedProxies, publicUrl, listenAuthority, viaPseudonyms, onFieldRemoved } = options;
   const match = createMatcher(options.routes);
 
   return function decide(request, record) {
@@ -93,6 +96,9 @@ export function createDecider(options: DeciderOptions): Decider {
     const isForIssuer = isIssuerPath(decodedPath) || isIssuerPath(lenientPath);
     if (request.isBeyondLimit && !(isForIssuer && method !== "POST")) return OVERLOADED;
     if (isForIssuer) return { kind: "issuer", path: decodedPath };
+
+    // What has been here before: found before anything is worked out for it.
+    if (isLoop(rawFields, viaPseudonyms)) return LOOP;
 
     // Match a policy.
     const matched = match({ method, host, path: decodedPath });
@@ -149,6 +155,7 @@ export function createDecider(options: DeciderOptions): Decider {
           receivedAuthority,
           httpVersion,
           requestId,
+          pseudonym: viaPseudonyms().own,
           preserveHost: route.preserveHost,
           hasBody,
         },
@@ -226,6 +233,11 @@ const OVERLOADED: Refused = {
   isOfConnection: true,
   detail: "too many clients are connected",
   fields: { "retry-after": "1" },
+};
+const LOOP: Refused = {
+  kind: "refused",
+  code: "ERR_LOOP_DETECTED",
+  detail: "Via says that this request has been here before: it goes in a circle",
 };
 const AMBIGUOUS: Refused = {
   kind: "refused",

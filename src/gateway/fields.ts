@@ -30,6 +30,8 @@ export interface ForwardingFacts {
   readonly receivedAuthority: string | undefined;
   readonly httpVersion: string;
   readonly requestId: string;
+  /** What `Via` calls this deployment. */
+  readonly pseudonym: string;
   /** Whether the backend sees the client's `Host`; otherwise the upstream's own is set by the HTTP client. */
   readonly preserveHost: boolean;
   /** Whether a body follows whose `Content-Length` is to be kept. */
@@ -131,7 +133,7 @@ export function upstreamRequestFields(
   fields.push("x-forwarded-for", facts.forwardedFor, "x-forwarded-proto", facts.scheme);
   if (facts.authority !== undefined) fields.push("x-forwarded-host", facts.authority);
   if (facts.forwarded !== undefined) fields.push("forwarded", facts.forwarded);
-  fields.push("x-request-id", facts.requestId, "via", `${via}${facts.httpVersion} countersign`);
+  fields.push("x-request-id", facts.requestId, "via", `${via}${facts.httpVersion} ${facts.pseudonym}`);
   return fields;
 }
 

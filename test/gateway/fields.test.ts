@@ -162,7 +162,9 @@ describe("Via (RFC 9110 §7.6.3)", () => {
   test("says which version the client spoke, behind those before, of several lines too", async () => {
     const { received } = await relay("GET / HTTP/1.0\r\nVia: 1.1 a, 1.0 b (c)\r\nvia: 2 d\r\n\r\n");
 
-    expect(linesOf(received, "via")).toEqual(["via: 1.1 a, 1.0 b (c), 2 d, 1.0 countersign"]);
+    expect(linesOf(received, "via")).toEqual([
+      expect.stringMatching(/^via: 1\.1 a, 1\.0 b \(c\), 2 d, 1\.0 countersign-[\w-]{12}$/),
+    ]);
   });
 
   test("of a response is the backend's alone", async () => {

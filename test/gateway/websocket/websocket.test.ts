@@ -146,7 +146,7 @@ describe("the handshake", () => {
       upgrade: "websocket",
       "x-request-id": "trace-1",
       "x-forwarded-for": "127.0.0.1",
-      via: "1.1 countersign",
+      via: expect.stringMatching(/^1\.1 countersign-[\w-]{12}$/),
       "sec-websocket-version": "13",
     });
     client.terminate();

@@ -32,7 +32,7 @@ const ONCE = new Map([
   ["x-forwarded-for", /^(?:127\.0\.0\.1|unknown)$/],
   ["x-forwarded-proto", /^http$/],
   ["x-request-id", /^[\w.~+/=:@-]{1,128}$/],
-  ["via", /\b1\.[01] countersign$/],
+  ["via", /\b1\.[01] countersign-[\w-]{12}$/],
 ]);
 
 /**
