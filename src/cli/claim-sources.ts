@@ -4,7 +4,7 @@ import { canonicalFieldName } from "../gateway/field-names.ts";
 import type { JsonValue } from "../issuer/claims-set.ts";
 import type { TokenSettings } from "../policy/policy.ts";
 import { describeTemplate, type TemplateContext, type ValueTemplate } from "../policy/template.ts";
-import { configuredAudience, configuredSubject } from "../policy/token-request.ts";
+import { claimTemplatesOf, configuredAudience, configuredSubject } from "../policy/token-request.ts";
 
 /** Where a claim comes from. */
 export interface ClaimSource {
@@ -43,10 +43,9 @@ export function explainClaims(
   const values = JSON.parse(Buffer.from(payload, "base64url").toString()) as Record<string, JsonValue>;
   const sourceOf = (name: string) =>
     overrides(name, token) ? MODULE(policy) : configuredSource(name, config, settings, token);
-  const templates = settings.additionalClaims.kind === "map" ? settings.additionalClaims.members : [];
   return {
     claims: Object.entries(values).map(([name, value]) => ({ name, value, ...sourceOf(name) })),
-    leftOut: templates
+    leftOut: claimTemplatesOf(settings)
       .filter(([name]) => !Object.hasOwn(values, name) && !overrides(name, token))
       .map(([name, template]) => ({
         name,
@@ -128,15 +127,10 @@ function fallback(
 
 const SET_BY_ISSUER: ReadonlySet<string> = new Set(["iat", "exp", "nbf", "jti"]);
 
-function templateOf(
-  name: string,
-  { subject, audience, additionalClaims }: TokenSettings,
-): ValueTemplate | undefined {
-  if (name === "sub") return subject;
-  if (name === "aud") return audience;
-  return additionalClaims.kind === "map"
-    ? additionalClaims.members.find(([member]) => member === name)?.[1]
-    : undefined;
+function templateOf(name: string, settings: TokenSettings): ValueTemplate | undefined {
+  if (name === "sub") return settings.subject;
+  if (name === "aud") return settings.audience;
+  return claimTemplatesOf(settings).find(([claim]) => claim === name)?.[1];
 }
 
 function issuerSource(name: string, { issuer }: Config, lifetimeSeconds: number): ClaimSource {

@@ -13,7 +13,7 @@ import { openKeys } from "../issuer/keys/key-source.ts";
 import { createTokens, type Tokens } from "../issuer/tokens.ts";
 import type { TokenSettings } from "../policy/policy.ts";
 import { describeTemplate, type TemplateContext } from "../policy/template.ts";
-import { tokenRequestOf } from "../policy/token-request.ts";
+import { claimTemplatesOf, tokenRequestOf } from "../policy/token-request.ts";
 import { claimsOf } from "./claims.ts";
 import {
   algorithmOption,
@@ -111,9 +111,8 @@ const NO_REQUEST: TemplateContext = {
   query: () => undefined,
 };
 
-function tellOfMissing({ additionalClaims }: TokenSettings, claims: Claims): void {
-  if (additionalClaims.kind !== "map") return;
-  for (const [name, template] of additionalClaims.members)
+function tellOfMissing(settings: TokenSettings, claims: Claims): void {
+  for (const [name, template] of claimTemplatesOf(settings))
     if (!Object.hasOwn(claims, name))
       console.error(
         `note: the claim ${name} is ${describeTemplate(template)}, which only a request has; give it with --claim`,

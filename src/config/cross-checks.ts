@@ -19,9 +19,12 @@ export interface CrossProblem {
  * @param file as it was read, and so of any shape: what is wrong with one value must not hide what is wrong between two
  */
 export function crossProblemsOf(file: unknown): CrossProblem[] {
-  const { authenticators, authenticate, policies } = mapOf(file);
+  const { authenticators, authenticate, policies, token } = mapOf(file);
   const names = Object.keys(mapOf(authenticators));
-  const problems = [...unknownNames(authenticate, ["authenticate"], names)];
+  const problems = [
+    ...unknownNames(authenticate, ["authenticate"], names),
+    ...twoActors({}, mapOf(token), ["token"]),
+  ];
   const isSaidAbove = authenticate !== undefined;
   if (names.length > 0 && !isSaidAbove && policies === undefined)
     problems.push({
@@ -37,6 +40,7 @@ export function crossProblemsOf(file: unknown): CrossProblem[] {
         path,
         message: `is there for whom? add the key authenticate with some of ${[...names, ANONYMOUS].join(", ")}, here or at the top`,
       });
+    problems.push(...twoActors(mapOf(token), mapOf(policy.token), [...path, "token"]));
     const asked = listOf(policy.authenticate ?? authenticate ?? [ANONYMOUS]);
     if (policy.require !== undefined && asked.every((name) => name === ANONYMOUS))
       problems.push({
@@ -45,6 +49,28 @@ export function crossProblemsOf(file: unknown): CrossProblem[] {
       });
   }
   return problems;
+}
+
+/** What is wrong where the claim `act` of a policy's token, or of all, is said twice. */
+function twoActors(
+  above: Readonly<Record<string, unknown>>,
+  own: Readonly<Record<string, unknown>>,
+  path: KeyPath,
+): CrossProblem[] {
+  const ownClaims = mapOf(own.additionalClaims);
+  const saysClaim = Object.hasOwn(ownClaims, "act");
+  // What is wrong at the top alone is told of there.
+  if (own.actor === undefined && !saysClaim) return [];
+  const actor = own.actor ?? above.actor ?? false;
+  const claim = saysClaim ? ownClaims.act : (mapOf(above.additionalClaims).act ?? null);
+  // An actor of the top would stay, whatever `act: null` was meant to do.
+  const takesActorOut = saysClaim && own.actor === undefined;
+  if (actor === false || (claim === null && !takesActorOut)) return [];
+  const message =
+    claim === null
+      ? "the claim act is what actor at the top of the file makes of it; switch it off with `actor: false` here"
+      : "the claim act is said twice, by actor and by additionalClaims; keep one: `actor: false` or `act: null` switches off what the top of the file says";
+  return [{ path: saysClaim ? [...path, "additionalClaims", "act"] : [...path, "actor"], message }];
 }
 
 /** What is wrong between parts of a configuration that are right in themselves. */

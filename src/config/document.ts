@@ -127,7 +127,7 @@ export function readDocument(
             file,
             position: part.position,
             key: formatKey(pathOf(ancestors, role)),
-            message: `$${part.fn}(…) is known only in subject, audience and additionalClaims of a token; here $env(NAME) is`,
+            message: `$${part.fn}(…) is known only in subject, audience${part.fn === "user" ? ", actor" : ""} and additionalClaims of a token; here $env(NAME) is`,
           });
     },
     Alias(role, node, ancestors) {

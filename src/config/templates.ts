@@ -11,11 +11,13 @@ import { nearest, type Position } from "./problems.ts";
 import type { SidecarFile } from "./schema.ts";
 import type { TokenSection } from "./token-section.ts";
 
+const TEMPLATE_KEYS = ["subject", "audience", "actor", "additionalClaims"];
+
 /** Whether a text at this place of `sidecar.yaml` may refer to the request. */
 export function takesTemplates(path: KeyPath): boolean {
   if (path[0] === "tokenEndpoint") return path[1] === "additionalClaims";
   const inToken = path[0] === "token" ? path.slice(1) : isPolicyToken(path) ? path.slice(3) : [];
-  return inToken[0] === "subject" || inToken[0] === "audience" || inToken[0] === "additionalClaims";
+  return TEMPLATE_KEYS.includes(String(inToken[0]));
 }
 
 function isPolicyToken(path: KeyPath): boolean {
@@ -82,15 +84,18 @@ function problemsIn(
   templateAt: TemplateLookup,
 ): ReferenceProblem[] {
   if (section === undefined || section === "none") return [];
-  const { subject, audience, additionalClaims } = section;
-  const places = placesIn({ subject, audience, additionalClaims }, path);
+  const { subject, audience, actor, additionalClaims } = section;
+  const places = placesIn({ subject, audience, actor, additionalClaims }, path);
   return places.flatMap((place) => {
     const isIssuer = place.length === path.length + 2 && place.at(-1) === "iss";
+    const isActor = place.at(path.length) === "actor";
     return (templateAt(place) ?? []).flatMap((part) => {
       if (typeof part === "string") return [];
       const message = isIssuer
         ? "expected a fixed text: whoever sends a request must not choose the issuer of its token"
-        : problemOf(part, params);
+        : isActor && part.fn !== "user"
+          ? "expected $user(iss), another claim of the user, or a fixed text: whoever sends a request must not choose through whom it came"
+          : problemOf(part, params);
       return message === undefined ? [] : [{ path: place, position: part.position, message }];
     });
   });

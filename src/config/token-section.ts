@@ -42,6 +42,12 @@ export const tokenSection = section({
     })
     .describe("The `aud` claim. Takes templates. Default: the URL of the request.")
     .optional(),
+  actor: z
+    .union([nonEmptyString, z.literal(false)], { error: 'expected a text such as "$user(iss)", or false' })
+    .describe(
+      "Through whom the caller's request came, for the claim `act` (RFC 8693): `$user(iss)` where another sidecar's token is the credential. The actors before, in the caller's own `act`, go inside. Takes `$user`; `false` switches that at the top off. Default: none.",
+    )
+    .optional(),
   expiresIn: duration
     .describe(
       `How long the token is valid: \`exp\` is \`iat\` plus this. Default: \`${formatDuration(TOKEN_DEFAULTS.lifetimeSeconds)}\`.`,

@@ -15,6 +15,7 @@ const DEFAULTS: Omit<OpenTokenSettings, "algorithm"> = {
   ...TOKEN_DEFAULTS,
   subject: undefined,
   audience: undefined,
+  actor: undefined,
   claims: new Map(),
   origins: {},
 };
@@ -43,9 +44,10 @@ function merge(
   templateAt: TemplateLookup,
 ): OpenTokenSettings {
   const origins: Record<string, string> = { ...inherited.origins };
-  const compiled = (key: "subject" | "audience", claim: string) => {
+  const compiled = (key: "subject" | "audience" | "actor", claim: string) => {
     const value = own[key];
     if (value === undefined) return inherited[key];
+    if (value === false) return undefined;
     origins[claim] = formatKey([...path, key]);
     return compileTemplate(value, [...path, key], templateAt);
   };
@@ -59,6 +61,7 @@ function merge(
   return {
     subject: compiled("subject", "sub"),
     audience: compiled("audience", "aud"),
+    actor: compiled("actor", "act"),
     lifetimeSeconds: own.expiresIn ?? inherited.lifetimeSeconds,
     headerName: own.headerName ?? inherited.headerName,
     tokenPrefix: own.tokenPrefix ?? inherited.tokenPrefix,

@@ -1,5 +1,6 @@
 import type { Issuer } from "../issuer/issuer.ts";
 import type { Tokens } from "../issuer/tokens.ts";
+import { actorsBefore, MAX_ACTORS } from "../policy/actor.ts";
 import { type Authentication, authenticate } from "../policy/authenticate.ts";
 import { createMatcher } from "../policy/match.ts";
 import { shortfallOf } from "../policy/require.ts";
@@ -140,6 +141,8 @@ export function createDecider(options: DeciderOptions): Decider {
         const shortfall = shortfallOf(policy.require, user);
         if (shortfall) return { ...forbidden(shortfall, authenticators), policy };
       }
+      if (user && policy.token !== "none" && policy.token.actor && actorsBefore(user.claims).isFull)
+        return { ...TOO_MANY_ACTORS, policy };
 
       // Sanitise: strip, then remove the credential and every token field.
       const removal = removalOf(authentication);
@@ -258,6 +261,11 @@ const LAST_TRACE: Refused = {
   kind: "refused",
   code: "ERR_METHOD_NOT_ALLOWED",
   detail: "this sidecar shows nobody what it received, and Max-Forwards lets the request go no further",
+};
+const TOO_MANY_ACTORS: Refused = {
+  kind: "refused",
+  code: "ERR_ACTORS_TOO_MANY",
+  detail: `the caller's token has ${MAX_ACTORS} actors in its claim act already, and none can be added`,
 };
 const MODULE_FAILED: Refused = {
   kind: "refused",

@@ -9,6 +9,8 @@ export interface TokenSettings {
   readonly subject: ValueTemplate | undefined;
   /** `undefined`: the URL of the request. */
   readonly audience: ValueTemplate | undefined;
+  /** Through whom the request came, for the claim `act`; `undefined`: there is no such claim. */
+  readonly actor: ValueTemplate | undefined;
   readonly lifetimeSeconds: number;
   /** The field's name, in the spelling that goes on the wire. */
   readonly headerName: string;

@@ -1,4 +1,5 @@
 import type { Claims, JsonValue, TokenRequest } from "../issuer/claims-set.ts";
+import { actClaim, actorsBefore } from "./actor.ts";
 import type { TokenSettings } from "./policy.ts";
 import { evaluate, type TemplateContext, type ValueTemplate } from "./template.ts";
 
@@ -26,13 +27,22 @@ export function tokenRequestOf(
     // A request has a URL; where none is at hand there is no audience.
     audience: overrides?.audience ?? configuredAudience(settings, context) ?? context.fact("url"),
     lifetimeSeconds,
-    additionalClaims: claimsOf(settings.additionalClaims, context, overrides?.claims),
+    additionalClaims: claimsOf(settings, context, overrides?.claims),
     notBefore,
     tokenId,
     reuse,
     algorithm,
     purpose: "token",
   };
+}
+
+/** What claims other than the standard ones are made of, by name, where that depends on the request. */
+export function claimTemplatesOf({
+  actor,
+  additionalClaims,
+}: TokenSettings): readonly (readonly [string, ValueTemplate])[] {
+  const members = additionalClaims.kind === "map" ? additionalClaims.members : [];
+  return actor ? [...members, ["act", actor]] : members;
 }
 
 /** The subject as the configuration has it; `undefined` where it has none, or nothing is left of it. */
@@ -59,11 +69,21 @@ export function configuredAudience(
   return textOf(value);
 }
 
-function claimsOf(template: ValueTemplate, context: TemplateContext, overrides: Claims | undefined): Claims {
-  const claims = evaluate(template, context) as Claims;
+function claimsOf(settings: TokenSettings, context: TemplateContext, overrides: Claims | undefined): Claims {
+  const configured = evaluate(settings.additionalClaims, context) as Claims;
+  const act = settings.actor && actOf(settings.actor, context);
+  const claims = act === undefined ? configured : { ...configured, act };
   if (!overrides) return claims;
   const merged = Object.entries({ ...claims, ...overrides });
   return Object.fromEntries(merged.filter(([, value]) => value !== null));
+}
+
+/** Nobody acts for a caller whom nobody knows; and of actors before nothing is believed where there is none now. */
+function actOf(template: ValueTemplate, context: TemplateContext): JsonValue | undefined {
+  const { user } = context;
+  if (!user) return undefined;
+  const actor = textOf(evaluate(template, context));
+  return actor === undefined ? undefined : actClaim([{ sub: actor }, ...actorsBefore(user.claims).actors]);
 }
 
 /** A subject or audience is a text (RFC 7519 §2); a number or a boolean becomes one. */

@@ -268,6 +268,30 @@ describe("for a program", () => {
       remark: "the sub of the user",
     });
   });
+
+  test("the claim act comes from actor, and is left out for a caller whom nobody knows", async () => {
+    using here = surroundings(`
+upstream: http://127.0.0.1:9000
+authenticators:
+  gateway: {type: apiKey, header: X-Api-Key, keys: [{subject: alice, sha256: ${SHA256}, claims: {iss: edge, act: {sub: first}}}]}
+authenticate: [gateway, anonymous]
+token: {audience: https://orders.internal, actor: $user(iss)}
+`);
+    const known = await here.explained("GET", "/", ...KEY);
+    const anonymous = await here.explained("GET", "/");
+
+    expect(known.token.claims.at(-1)).toEqual({
+      name: "act",
+      value: { sub: "edge", act: { sub: "first" } },
+      source: "configuration",
+      key: "token.actor",
+      template: "$user(iss)",
+      remark: null,
+    });
+    expect(known.token.leftOut).toEqual([]);
+    expect(anonymous.token.claims.map(({ name }: { name: string }) => name)).not.toContain("act");
+    expect(anonymous.token.leftOut).toEqual([{ name: "act", key: "token.actor", template: "$user(iss)" }]);
+  });
 });
 
 describe("the request is read as a real one is", () => {

@@ -122,6 +122,24 @@ token: {subject: me, audience: [a, b], expiresIn: 1m, notBefore: true, tokenId: 
     expect(exp).toBe(iat + seconds);
   });
 
+  test("has no act where the policy takes it from a caller, and a note says how to give one", async () => {
+    using here = temporaryFolder();
+    writeFileSync(
+      join(here.path, "sidecar.yaml"),
+      "upstream: http://127.0.0.1:9\npolicies: [{name: chained, token: {audience: orders, actor: $user(iss)}}]\n",
+    );
+    const without = await runHere(["mint", "--policy", "chained"], { cwd: here.path });
+    const given = ["--claim", 'act={"sub":"edge"}'];
+    const withAct = await runHere(["mint", "--policy", "chained", ...given], { cwd: here.path });
+
+    expect(decodeJwt(without.stdout.trim())).not.toHaveProperty("act");
+    expect(without.stderr).toBe(
+      "note: the claim act is $user(iss), which only a request has; give it with --claim\n",
+    );
+    expect(decodeJwt(withAct.stdout.trim()).act).toEqual({ sub: "edge" });
+    expect(withAct.stderr).toBe("");
+  });
+
   test("takes --audience for a policy whose audience is the URL of the request", async () => {
     expect(await mintedClaims("--policy", "everything-else", "--audience", "me")).toMatchObject({
       aud: "me",

@@ -754,6 +754,7 @@ describe("the configuration as a whole", () => {
     const token = {
       subject: undefined,
       audience: undefined,
+      actor: undefined,
       lifetimeSeconds: 300,
       headerName: "Authorization",
       tokenPrefix: "Bearer",

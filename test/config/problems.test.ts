@@ -8,7 +8,7 @@ import { temporaryFolder } from "../support/command-line.ts";
 const TOP_KEYS =
   "listen, admin, upstream, publicUrl, trustedProxies, allowInPath, limits, timeouts, workers, issuer, identity, tokenEndpoint, log, authenticators, authenticate, token, policies";
 const TOKEN_KEYS =
-  "subject, audience, expiresIn, headerName, tokenPrefix, additionalClaims, notBefore, tokenId, reuse, algorithm";
+  "subject, audience, actor, expiresIn, headerName, tokenPrefix, additionalClaims, notBefore, tokenId, reuse, algorithm";
 const KEYS_KEYS = "directory, rotateEvery, overlap, files, env, ephemeral, passphrase";
 const ONE_SOURCE = "expected only one of the keys directory, files, env and ephemeral";
 const UPSTREAM = "upstream: http://127.0.0.1:9000\n";

@@ -264,7 +264,7 @@ describe("a reference that leads nowhere is refused where it stands:", () => {
     ],
     [
       "authenticators: {k: {type: apiKey, keys: [{subject: $user(sub), sha256: abc}]}}",
-      "2:53 authenticators.k.keys[0].subject: $user(…) is known only in subject, audience and additionalClaims of a token; here $env(NAME) is",
+      "2:53 authenticators.k.keys[0].subject: $user(…) is known only in subject, audience, actor and additionalClaims of a token; here $env(NAME) is",
     ],
   ])("%s", (yaml, message) => {
     expect(() =>

@@ -1,5 +1,5 @@
 import type { Claims, JsonValue } from "../../issuer/claims-set.ts";
-import { actorClaim, MAX_ACTORS } from "../../policy/actor.ts";
+import { actClaim, actorsBefore, MAX_ACTORS } from "../../policy/actor.ts";
 
 /** Whoever acts for a user, as its own issuer names it. */
 export interface Party {
@@ -20,11 +20,13 @@ export type Acting =
  * @see RFC 8693 §4.1
  */
 export function actingParty(subjectClaims: Claims, party: Party | undefined, issuer: string): Acting {
-  const { act: prior, may_act: mayAct } = subjectClaims;
+  const { may_act: mayAct } = subjectClaims;
   if (mayAct !== undefined && !isAllowed(mayAct, party)) return NOT_ALLOWED;
-  const actor = party && { sub: party.sub, iss: party.iss === issuer ? undefined : party.iss };
-  const claim = actorClaim(actor, prior);
-  return claim ? { kind: "acting", ...claim } : TOO_MANY;
+  const { actors, isBroken, isFull } = actorsBefore(subjectClaims);
+  if (isBroken || isFull) return UNUSABLE;
+  if (!party) return { kind: "acting", act: actClaim(actors) };
+  const actor = { sub: party.sub, iss: party.iss === issuer ? undefined : party.iss };
+  return { kind: "acting", act: actClaim([actor, ...actors]) };
 }
 
 /** A member that cannot be compared might be the one that tells two parties apart. */
@@ -38,7 +40,7 @@ const NOT_ALLOWED: Acting = {
   kind: "refused",
   detail: "the claim may_act of the subject_token does not name whoever asks",
 };
-const TOO_MANY: Acting = {
+const UNUSABLE: Acting = {
   kind: "refused",
-  detail: `the claim act of the subject_token is malformed, or would name more than ${MAX_ACTORS} actors`,
+  detail: `the claim act of the subject_token is malformed, or names ${MAX_ACTORS} actors already`,
 };
