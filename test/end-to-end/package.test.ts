@@ -58,6 +58,7 @@ test("the published package holds what a user needs, and works installed from it
     "docs/authenticators/jwt.md",
     "docs/authenticators/trusted-header.md",
     "docs/behind-a-proxy.md",
+    "docs/chained-sidecars.md",
     "docs/client-apps.md",
     "docs/configuration.md",
     "docs/deploying.md",
