@@ -11,6 +11,7 @@ export type ErrorCode =
   | "ERR_UPSTREAM_FILE"
   | "ERR_USAGE"
   | "ERR_DEMO"
+  | "ERR_EXPORT"
   | "ERR_TOKEN_REQUEST"
   | "ERR_TOKEN_REFUSED"
   | "ERR_IDENTITY_UNKNOWN"

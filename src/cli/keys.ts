@@ -4,7 +4,6 @@ import type { Config } from "../config/config.ts";
 import { keyNeedsOf } from "../config/key-needs.ts";
 import { reasonOf } from "../errors.ts";
 import { misfitOf, type SigningAlgorithm } from "../issuer/algorithms.ts";
-import { readExternalKeys } from "../issuer/keys/external-keys.ts";
 import { KeyError } from "../issuer/keys/key-error.ts";
 import { MOUNTED_FILE, readKeyFile } from "../issuer/keys/key-file.ts";
 import {
@@ -28,15 +27,9 @@ import {
 import { createSigningKey } from "../issuer/keys/signing-key.ts";
 import type { KeyStore } from "../issuer/keys/store.ts";
 import { algorithmOption, type ConfigurationFlags, configOption } from "./configuration.ts";
-import {
-  chosenNeeds,
-  directoryOf,
-  type LineFlags,
-  needOf,
-  openDirectory,
-  readConfig,
-} from "./key-directory.ts";
-import { describeExternalKeys, describeRing, formatPeriod, type KeyRow, tableOf } from "./key-table.ts";
+import { chosenNeeds, type LineFlags, needOf, openDirectory, readConfig } from "./key-directory.ts";
+import { formatPeriod, tableOf } from "./key-table.ts";
+import { readLiveKeys } from "./live-keys.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** `countersign keys`: looks after the signing keys. */
@@ -72,18 +65,9 @@ function addList(keys: Command): void {
     .option("--json", "print them as JSON, with the times")
     .action(async (flags: ConfigurationFlags & { readonly json?: true }) => {
       const config = await readConfig(flags);
-      const rows = await rowsOf(config);
+      const rows = (await readLiveKeys(config, Date.now())).rows;
       console.log(flags.json ? JSON.stringify(rows, undefined, 2) : tableOf(rows));
     });
-}
-
-async function rowsOf(config: Config): Promise<KeyRow[]> {
-  const source = config.issuer.keys;
-  const needs = keyNeedsOf(config);
-  if (source.kind === "files" || source.kind === "env")
-    return describeExternalKeys((await readExternalKeys({ source, needs, env: process.env })).keys, needs);
-  const { ring } = await directoryOf(source).store.load();
-  return describeRing(ring, needs, directoryOf(source).rotation, Date.now());
 }
 
 function addGenerate(keys: Command): void {

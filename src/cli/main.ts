@@ -44,6 +44,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => Comm
   mint: async () => (await import("./mint.ts")).addMintCommand,
   verify: async () => (await import("./verify.ts")).addVerifyCommand,
   keys: async () => (await import("./keys.ts")).addKeysCommand,
+  issuer: async () => (await import("./issuer.ts")).addIssuerCommand,
   "api-key": async () => (await import("./api-key.ts")).addApiKeyCommand,
   password: async () => (await import("./password.ts")).addPasswordCommand,
   doctor: async () => (await import("./doctor.ts")).addDoctorCommand,

@@ -81,7 +81,7 @@ async function watchFile(file: string, refresh: () => Promise<void>): Promise<Wa
 }
 
 /** What a file says when it is not being written; `undefined` where there is none. */
-async function settledText(file: string): Promise<string | undefined> {
+export async function settledText(file: string): Promise<string | undefined> {
   const read = () => readFile(file, "utf8").catch(() => undefined);
   let text = await read();
   for (;;) {

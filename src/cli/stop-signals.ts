@@ -35,6 +35,24 @@ export async function closeOnSignal(
   process.exit();
 }
 
+/** Waits for SIGTERM or SIGINT from now on, and keeps the process alive until it is disposed of. */
+export function awaitStop(): { readonly stopped: Promise<void> } & Disposable {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const stop = () => resolve();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, stop);
+  const alive = setInterval(() => {}, LONG_MILLISECONDS);
+  return {
+    stopped: promise,
+    [Symbol.dispose]() {
+      clearInterval(alive);
+      for (const signal of ["SIGTERM", "SIGINT"] as const) process.off(signal, stop);
+    },
+  };
+}
+
+/** As long as a timer may be. */
+const LONG_MILLISECONDS = 2 ** 31 - 1;
+
 const FINISHING = "finishing the requests under way";
 
 /**

@@ -126,7 +126,7 @@ function checkRotation(
 export const issuerSection = section({
   url: baseUrl
     .describe(
-      "The `iss` of every token, and the base of the discovery URLs: a URL that the backend can reach. It ends with `basePath`, unless a proxy in front rewrites the path. Default: `http(s)://<listen><basePath>`, of the first address of `listen`.",
+      "The `iss` of every token, and the base of the discovery URLs: a URL that the backend can reach. It ends with `basePath`, unless a proxy in front rewrites the path, or it is that of a static copy. Default: `http(s)://<listen><basePath>`, of the first address of `listen`.",
     )
     .optional(),
   basePath: basePath

@@ -122,7 +122,7 @@ function aboutIssuerUrl({ issuer: { url, basePath }, listen }: Config): Warning[
     return [{ path: ["listen"], message }];
   }
   if (new URL(url).pathname.endsWith(basePath)) return [];
-  const message = `verifiers look for the keys below this URL, and the sidecar serves them under ${basePath}; end the URL with it, unless a proxy in front rewrites the path`;
+  const message = `verifiers look for the keys below this URL, and the sidecar serves them under ${basePath}; end the URL with it, unless a proxy in front rewrites the path, or it is that of a copy (countersign issuer export)`;
   return [{ path: ["issuer", "url"], message }];
 }
 

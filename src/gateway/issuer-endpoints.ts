@@ -19,7 +19,7 @@ export interface IssuerEndpoints {
 }
 
 /** A document that is ready to send. */
-interface IssuerDocument {
+export interface IssuerDocument {
   readonly body: string;
   readonly etag: string;
 }
@@ -30,8 +30,12 @@ export function issuerPathTest(basePath: string): (decodedPath: string) => boole
   return (path) => path === basePath || path.startsWith(`${basePath}/`) || path === oauthMetadataPath;
 }
 
-/** RFC 8414 §3.1. */
-function oauthMetadataPathOf(basePath: string): string {
+/**
+ * Where the metadata of an issuer stands on its host (RFC 8414 §3.1).
+ *
+ * @param basePath the path of the issuer; "" where it has none
+ */
+export function oauthMetadataPathOf(basePath: string): string {
   return `/.well-known/oauth-authorization-server${basePath}`;
 }
 
@@ -106,7 +110,8 @@ function lastingDocumentOf(value: object): IssuerDocument {
   return document;
 }
 
-function documentOf(value: object): IssuerDocument {
+/** What is sent of a value, and its entity tag. */
+export function documentOf(value: object): IssuerDocument {
   const body = `${JSON.stringify(value)}\n`;
   return { body, etag: `"${createHash("sha256").update(body).digest("base64url")}"` };
 }

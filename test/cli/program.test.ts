@@ -24,6 +24,7 @@ describe("--help", () => {
       "mint",
       "verify",
       "keys",
+      "issuer",
       "api-key",
       "password",
       "doctor",
@@ -83,6 +84,7 @@ describe("--help", () => {
       "verify",
       ["-c, --config <file>", "--jwks <place>", "--issuer <iss>", "--audience <aud>", "--json", "-h, --help"],
     ],
+    ["issuer export", ["-c, --config <file>", "--watch", "--json", "-h, --help"]],
     ["keys list", ["-c, --config <file>", "--json", "-h, --help"]],
     [
       "keys generate",
@@ -146,7 +148,7 @@ describe("--help", () => {
   });
 
   test("every command says what it is for", async () => {
-    for (const group of [[], ["keys"], ["api-key"], ["password"]]) {
+    for (const group of [[], ["keys"], ["issuer"], ["api-key"], ["password"]]) {
       const arguments_ = [...group, "--help"];
       const { stdout } = await here(arguments_);
       const [, commands = ""] = /\nCommands:\n(.*?)(?:\n\n|$)/s.exec(stdout) ?? [];
@@ -154,7 +156,7 @@ describe("--help", () => {
     }
   });
 
-  test.each([[["keys"]], [["keys", "-c"]], [["api-key"]], [["password"]]])(
+  test.each([[["keys"]], [["keys", "-c"]], [["issuer"]], [["api-key"]], [["password"]]])(
     "%j alone is wrong usage",
     async (arguments_) => {
       const { code, stdout, stderr } = await here(arguments_);

@@ -898,7 +898,8 @@ describe("warnings", () => {
     `about ${count} keys of an algorithm are published at once, because each is kept until its longest token (${seconds} s) has ended; rotate less often, or shorten the tokens`;
 
   const ELSEWHERE = "verifiers look for the keys below this URL, and the sidecar serves them under";
-  const END_WITH_IT = "end the URL with it, unless a proxy in front rewrites the path";
+  const END_WITH_IT =
+    "end the URL with it, unless a proxy in front rewrites the path, or it is that of a copy (countersign issuer export)";
 
   test.each([
     [

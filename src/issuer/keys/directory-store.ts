@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { link, lstat, mkdir, open, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { isAbandoned, syncDirectory } from "../../atomic-file.ts";
 import { reasonOf } from "../../errors.ts";
 import { watchFolders } from "../../refresh.ts";
 import { KeyError } from "./key-error.ts";
@@ -212,19 +213,7 @@ async function syncAround(outermost: string, innermost: string): Promise<void> {
   await syncDirectory(dirname(made));
 }
 
-async function syncDirectory(directory: string): Promise<void> {
-  // Windows cannot open a directory for syncing.
-  if (process.platform === "win32") return;
-  const handle = await open(directory, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
 const TEMPORARY_FILE = /^\.ring\.(?:[0-9a-f-]{36}|\d+\.json\.claim)\.tmp$/;
-const MAX_WRITE_MILLISECONDS = 60_000;
 
 /** Removes older versions, and what a process that was killed while writing has left: private keys that nobody needs. */
 async function removeOutdated(directory: string, version: number): Promise<void> {
@@ -239,9 +228,4 @@ async function removeOutdated(directory: string, version: number): Promise<void>
       // Gone by now, or it can be removed the next time.
     }
   }
-}
-
-/** A younger one may belong to a process that is writing now. */
-async function isAbandoned(file: string): Promise<boolean> {
-  return Date.now() - (await lstat(file)).mtimeMs > MAX_WRITE_MILLISECONDS;
 }

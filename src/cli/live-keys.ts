@@ -1,0 +1,35 @@
+import type { Config } from "../config/config.ts";
+import { keyNeedsOf } from "../config/key-needs.ts";
+import { readExternalKeys } from "../issuer/keys/external-keys.ts";
+import type { KeySet } from "../issuer/keys/key-set.ts";
+import { keysAt } from "../issuer/keys/managed-keys.ts";
+import type { Ring } from "../issuer/keys/ring.ts";
+import { directoryOf } from "./key-directory.ts";
+import { describeExternalKeys, describeRing, type KeyRow } from "./key-table.ts";
+
+/** The keys of a configuration at one moment. */
+export interface LiveKeys {
+  readonly set: KeySet;
+  /** What is known of each. */
+  readonly rows: readonly KeyRow[];
+  /** `undefined`: somebody else manages them. */
+  readonly ring: Ring | undefined;
+}
+
+/**
+ * Reads the keys where the configuration says that they are. Nothing is made.
+ *
+ * @param now milliseconds since the epoch
+ * @throws {KeyError} ERR_KEY when they cannot be read, or are in the memory of a sidecar
+ */
+export async function readLiveKeys(config: Config, now: number): Promise<LiveKeys> {
+  const source = config.issuer.keys;
+  const needs = keyNeedsOf(config);
+  if (source.kind === "files" || source.kind === "env") {
+    const { keys, set } = await readExternalKeys({ source, needs, env: process.env });
+    return { set, rows: describeExternalKeys(keys, needs), ring: undefined };
+  }
+  const { store, rotation } = directoryOf(source);
+  const { ring } = await store.load();
+  return { set: keysAt(ring, needs, now), rows: describeRing(ring, needs, rotation, now), ring };
+}

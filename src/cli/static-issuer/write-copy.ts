@@ -1,0 +1,73 @@
+import { chmod, mkdir, readFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { syncDirectory, writeFileAtomically } from "../../atomic-file.ts";
+import { CountersignError, reasonOf } from "../../errors.ts";
+import { jsonMapOf } from "../ask.ts";
+import { JWKS_PATH, type StaticDocument } from "./documents.ts";
+
+/** A file of the copy, and whether it had to be written. */
+export interface CopiedDocument extends StaticDocument {
+  readonly isWritten: boolean;
+}
+
+/**
+ * Puts the documents below `directory`, in their order. A file that says the same already is not touched, so that what
+ * uploads changed files alone has nothing to do.
+ *
+ * @throws {CountersignError} ERR_EXPORT with the file that cannot be written
+ */
+export async function writeCopy(
+  directory: string,
+  documents: readonly StaticDocument[],
+): Promise<CopiedDocument[]> {
+  const copied: CopiedDocument[] = [];
+  for (const document of documents) {
+    copied.push({ ...document, isWritten: await put(join(directory, document.path), document.body) });
+  }
+  return copied;
+}
+
+/** @returns whether the file said something else */
+async function put(file: string, body: string): Promise<boolean> {
+  try {
+    if ((await textOf(file)) === body) return false;
+    await makeFolder(dirname(file));
+    await writeFileAtomically(file, body, { mode: PUBLIC_FILE });
+    return true;
+  } catch (cause) {
+    throw new CountersignError("ERR_EXPORT", `${file}: this file cannot be written: ${reasonOf(cause)}`, {
+      cause,
+    });
+  }
+}
+
+/** A web server runs as somebody else. */
+const PUBLIC_FILE = 0o644;
+const PUBLIC_FOLDER = 0o755;
+
+async function textOf(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Makes the folders that are not there, open to readers whatever the process masks; those that are there stay as they are. */
+async function makeFolder(folder: string): Promise<void> {
+  const outermost = await mkdir(folder, { recursive: true, mode: PUBLIC_FOLDER });
+  if (outermost === undefined) return;
+  const end = dirname(resolve(outermost));
+  for (let made = resolve(folder); made !== end; made = dirname(made)) {
+    await chmod(made, PUBLIC_FOLDER);
+    await syncDirectory(dirname(made));
+  }
+}
+
+/** The kids in the JWK Set of the copy; none where it cannot be read. */
+export async function copiedKids(directory: string): Promise<ReadonlySet<unknown>> {
+  const text = await textOf(join(directory, JWKS_PATH)).catch(() => undefined);
+  const keys = jsonMapOf(text ?? "")?.keys;
+  return new Set(Array.isArray(keys) ? keys.map((key: { kid?: unknown } | null) => key?.kid) : []);
+}
