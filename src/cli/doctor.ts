@@ -47,13 +47,13 @@ async function examine(flags: DoctorFlags): Promise<Finding[]> {
   const now = Date.now;
   const runtime = checkRuntime(process.version, now());
   if (flags.url !== undefined && findConfigurationFile(flags) === undefined)
-    return [...runtime, ...(await checkIssuer({ url: flags.url, config: undefined, keys: undefined, now }))];
+    return [...runtime, ...(await checkIssuer({ url: flags.url, config: undefined, live: undefined, now }))];
   const found = await validate(flags);
   const config = found.parsed?.config;
   const checked = config && (await checkKeys(config, now()));
   const [operators, issuer, upstreams] = await Promise.all([
     config ? checkOperators(config) : [],
-    checkIssuer({ url: flags.url, config, keys: checked?.keys, now }),
+    checkIssuer({ url: flags.url, config, live: checked?.live, now }),
     config ? checkUpstreams(config, now()) : [],
   ]);
   return [

@@ -8,6 +8,10 @@ export interface Finding {
   readonly remedy?: string;
 }
 
+/** What brings a static host up to date. */
+export const COPY_REMEDY =
+  "write the copy again (countersign issuer export DIR), and upload it, the JWK Set first";
+
 /** All is as it should be. */
 export function ok(check: string, found: string): Finding {
   return { check, state: "ok", found };

@@ -1,11 +1,14 @@
 import type { Config } from "../../config/config.ts";
 import { keyNeedsOf } from "../../config/key-needs.ts";
 import { issuerUrlOf } from "../../config/listener-urls.ts";
-import type { KeySet } from "../../issuer/keys/key-set.ts";
 import { placeOf } from "../ask.ts";
+import type { LiveKeys } from "../live-keys.ts";
+import { statementsOf } from "../static-issuer/documents.ts";
 import { checkClock } from "./clock.ts";
 import { type Finding, fail } from "./finding.ts";
-import { checkCaching, checkJwks } from "./jwks.ts";
+import { type CachingExpectation, checkCaching, checkJwks } from "./jwks.ts";
+import { checkPublicKeys } from "./public-keys.ts";
+import { checkPublicMetadata } from "./public-metadata.ts";
 import { fetchPublished, type Source } from "./published.ts";
 import { checkTokens } from "./token.ts";
 
@@ -16,33 +19,45 @@ export interface IssuerCheckOptions {
   /** `undefined`: there is none that can be read. */
   readonly config: Config | undefined;
   /** `undefined`: they cannot be read. */
-  readonly keys: KeySet | undefined;
+  readonly live: LiveKeys | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
 
 /** Looks at the issuer as a verifier does: its documents, and a fresh token. */
-export async function checkIssuer({ url, config, keys, now }: IssuerCheckOptions): Promise<Finding[]> {
+export async function checkIssuer({ url, config, live, now }: IssuerCheckOptions): Promise<Finding[]> {
   const configured = config && configuredUrlOf(config);
   const expected = url ?? configured;
   if (expected === undefined) return config ? [UNKNOWN] : [];
   const fallback = config && expected === configured ? listenerOf(config, expected) : undefined;
-  const { findings, answer, jwks } = await fetchPublished(expected, fallback);
+  const { findings, answer, metadata, jwks } = await fetchPublished(expected, fallback);
+  const needs = config ? keyNeedsOf(config) : [];
+  const signing = needs.map(({ purpose, algorithm }) => live?.set.activeKey(purpose, algorithm)?.key.kid);
   return [
     ...findings,
+    // Of another URL than the configured one, all that hangs on it would be told again.
+    ...(metadata && config && live && expected === configured
+      ? checkPublicMetadata(metadata, statementsOf(config, expected, live.set).metadata)
+      : []),
     ...(answer ? checkClock(answer, now()) : []),
     ...(jwks ? checkJwks(jwks.document) : []),
-    ...(jwks ? checkCaching(jwks.answer, config?.issuer.jwksMaxAgeSeconds) : []),
-    ...(jwks && config && keys
+    ...(jwks ? checkCaching(jwks.answer, config && cachingOf(config)) : []),
+    ...(jwks && config && live
       ? await checkTokens({
           issuer: configured ?? expected,
           expectedIssuer: expected,
-          keys,
-          needs: keyNeedsOf(config),
+          keys: live.set,
+          needs,
           jwks: jwks.document,
         })
       : []),
+    ...(jwks && live ? checkPublicKeys(jwks.document, live, (kid) => signing.includes(kid)) : []),
   ];
+}
+
+function cachingOf({ issuer: { jwksMaxAgeSeconds, keys } }: Config): CachingExpectation {
+  const overlapSeconds = keys.kind === "directory" ? keys.rotation.overlapSeconds : undefined;
+  return { maxAgeSeconds: jwksMaxAgeSeconds, overlapSeconds };
 }
 
 const UNKNOWN = fail(

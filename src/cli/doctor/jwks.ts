@@ -42,27 +42,45 @@ function remedyOf(found: string): string {
     : "the document is not as the sidecar made it: look for what changes it on the way";
 }
 
+/** What the configuration says of the time for which verifiers may keep the JWK Set. In seconds. */
+export interface CachingExpectation {
+  /** `issuer.jwksMaxAge` */
+  readonly maxAgeSeconds: number;
+  /** For how long a new key is published before it signs; `undefined`: whoever keeps the keys knows. */
+  readonly overlapSeconds: number | undefined;
+}
+
 /**
- * For how long verifiers keep the JWK Set (RFC 9111 §5.2.2.1).
+ * For how long verifiers keep the JWK Set, and shared caches in front of them (RFC 9111 §5.2.2.1 and §5.2.2.10).
  *
- * @param expectedSeconds what the configuration says; `undefined`: not known
+ * @param expected `undefined`: not known
  */
-export function checkCaching({ headers }: Answer, expectedSeconds: number | undefined): Finding[] {
+export function checkCaching({ headers }: Answer, expected: CachingExpectation | undefined): Finding[] {
   const check = "caching";
   const field = headers["cache-control"];
-  const seconds = Number(/(?:^|[\s,])max-age="?(\d+)/i.exec(field ?? "")?.[1] ?? Number.NaN);
-  const remedy =
-    "whatever stands in front of the sidecar must leave Cache-Control as it is (issuer.jwksMaxAge)";
+  const seconds = longestAgeIn(field ?? "");
+  const remedy = `whatever stands in front of the sidecar must leave Cache-Control as it is (issuer.jwksMaxAge); a static host is told to send: public, max-age=${expected?.maxAgeSeconds ?? 300}`;
   if (field === undefined) return [warn(check, "the JWK Set comes without Cache-Control", remedy)];
   if (Number.isNaN(seconds) || /no-store|no-cache/i.test(field))
     return [warn(check, `verifiers fetch the JWK Set for each token: Cache-Control is ${field}`, remedy)];
-  if (expectedSeconds !== undefined && seconds !== expectedSeconds)
+  const found = `verifiers keep the JWK Set for ${seconds} s`;
+  if (!expected || seconds === expected.maxAgeSeconds) return [ok(check, found)];
+  if (seconds > (expected.overlapSeconds ?? Number.POSITIVE_INFINITY))
     return [
-      warn(
+      fail(
         check,
-        `verifiers keep the JWK Set for ${seconds} s, and ${expectedSeconds} s is configured`,
-        remedy,
+        `${found}, and a new key signs after ${expected.overlapSeconds} s (issuer.keys.overlap): at a rotation they refuse its tokens`,
+        `${remedy}; or make issuer.keys.overlap longer`,
       ),
     ];
-  return [ok(check, `verifiers keep the JWK Set for ${seconds} s`)];
+  return [warn(check, `${found}, and ${expected.maxAgeSeconds} s is configured`, remedy)];
+}
+
+/** max-age, or s-maxage where that is longer; NaN where there is no max-age: then caches guess, or keep nothing. */
+function longestAgeIn(field: string): number {
+  const secondsOf = (name: string) => {
+    const value = new RegExp(`(?:^|[\\s,])${name}="?(\\d+)`, "i").exec(field)?.[1];
+    return value === undefined ? undefined : Number(value);
+  };
+  return Math.max(secondsOf("max-age") ?? Number.NaN, secondsOf("s-maxage") ?? 0);
 }

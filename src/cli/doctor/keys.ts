@@ -2,16 +2,16 @@ import type { Config } from "../../config/config.ts";
 import { keyNeedsOf } from "../../config/key-needs.ts";
 import { KeyError } from "../../issuer/keys/key-error.ts";
 import type { KeySet } from "../../issuer/keys/key-set.ts";
-import { type KeySource, readKeys, storeOf } from "../../issuer/keys/key-source.ts";
+import type { KeySource } from "../../issuer/keys/key-source.ts";
 import { isRotationDue, type KeyNeed, type Ring } from "../../issuer/keys/ring.ts";
-import { describeRing } from "../key-table.ts";
+import { type LiveKeys, readLiveKeys } from "../live-keys.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
 /** What was found out about the keys. */
 export interface CheckedKeys {
   readonly findings: readonly Finding[];
   /** The keys as they are on disk; `undefined` where they cannot be read, or only the sidecar has them. */
-  readonly keys: KeySet | undefined;
+  readonly live: LiveKeys | undefined;
 }
 
 const CHECK = "keys";
@@ -27,18 +27,18 @@ const OVERDUE_MILLISECONDS = 3_600_000;
 export async function checkKeys(config: Config, now: number): Promise<CheckedKeys> {
   const source = config.issuer.keys;
   if (source.kind === "ephemeral")
-    return { findings: [ok(CHECK, "the key is in the memory of the sidecar alone")], keys: undefined };
+    return { findings: [ok(CHECK, "the key is in the memory of the sidecar alone")], live: undefined };
   const needs = keyNeedsOf(config);
   try {
-    const keys = await readKeys(source, { needs, env: process.env, now: () => now });
-    const missing = needs.filter(({ purpose, algorithm }) => !keys.activeKey(purpose, algorithm));
+    const live = await readLiveKeys(config, now);
+    const missing = needs.filter(({ purpose, algorithm }) => !live.set.activeKey(purpose, algorithm));
     const findings =
-      missing.length > 0 ? [missingKeys(missing)] : [ok(CHECK, describeKeys(keys, needs, source))];
-    return { findings: [...findings, ...(await checkRotation(source, needs, now))], keys };
+      missing.length > 0 ? [missingKeys(missing)] : [ok(CHECK, describeKeys(live.set, needs, source))];
+    return { findings: [...findings, ...checkRotation(live, source, needs, now)], live };
   } catch (error) {
     if (!(error instanceof KeyError)) throw error;
     const remedy = "mend it; and run doctor as the user that the sidecar runs as";
-    return { findings: [fail(CHECK, error.message, remedy)], keys: undefined };
+    return { findings: [fail(CHECK, error.message, remedy)], live: undefined };
   }
 }
 
@@ -60,14 +60,14 @@ function describeKeys(keys: KeySet, needs: readonly KeyNeed[], source: KeySource
 }
 
 /** Only a directory says when its keys are rotated. */
-async function checkRotation(
+function checkRotation(
+  { rows, ring }: LiveKeys,
   source: KeySource,
   needs: readonly KeyNeed[],
   now: number,
-): Promise<readonly Finding[]> {
-  if (source.kind !== "directory") return [];
-  const { ring } = await storeOf(source).load();
-  return describeRing(ring, needs, source.rotation, now)
+): readonly Finding[] {
+  if (source.kind !== "directory" || !ring) return [];
+  return rows
     .filter(({ state }) => state !== "gone")
     .map(({ kid, algorithm, purpose, state, next }) => {
       const found = `${algorithm} key ${kid} is ${state}; ${next}`;

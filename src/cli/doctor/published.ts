@@ -1,5 +1,5 @@
 import { type Answer, ask, formatPlace, jsonMapOf, type Place } from "../ask.ts";
-import { type Finding, fail, ok, warn } from "./finding.ts";
+import { COPY_REMEDY, type Finding, fail, ok, warn } from "./finding.ts";
 
 /** Where the documents of an issuer are asked for. */
 export interface Source {
@@ -15,6 +15,8 @@ export interface Published {
   readonly findings: readonly Finding[];
   /** The answer with the metadata; `undefined` where nobody answered. */
   readonly answer: Answer | undefined;
+  /** The metadata in it; `undefined` where there is none. */
+  readonly metadata: Readonly<Record<string, unknown>> | undefined;
   /** The JWK Set; `undefined` where it could not be had. */
   readonly jwks:
     | { readonly answer: Answer; readonly document: Readonly<Record<string, unknown>> }
@@ -50,6 +52,7 @@ async function fetchFrom(fallback: Source | undefined, found: string): Promise<P
   const nothing = (finding: Finding): Published => ({
     findings: [finding],
     answer: undefined,
+    metadata: undefined,
     jwks: undefined,
   });
   if (!fallback) return nothing(fail(REACHABLE, found, `start the sidecar; ${UNREACHABLE_REMEDY}`));
@@ -73,13 +76,24 @@ async function read(source: Source, answer: Answer, before: readonly Finding[]):
   const metadata = checkMetadata(source, answer);
   const uri = metadata.jwksUri;
   const keys = uri === undefined ? { findings: [], jwks: undefined } : await fetchJwks(source, uri);
-  return { findings: [...before, ...metadata.findings, ...keys.findings], answer, jwks: keys.jwks };
+  return {
+    findings: [...before, ...metadata.findings, ...keys.findings],
+    answer,
+    metadata: metadata.document,
+    jwks: keys.jwks,
+  };
 }
 
 const METADATA = "discovery";
-const ROUTE_REMEDY = "let this path through to the sidecar as it is, in whatever stands in front of it";
+const ROUTE_REMEDY = `let this path through to the sidecar as it is, in whatever stands in front of it; on a static host: ${COPY_REMEDY}`;
 
-function checkMetadata({ url }: Source, answer: Answer): { findings: Finding[]; jwksUri?: string } {
+interface CheckedMetadata {
+  readonly findings: Finding[];
+  readonly document?: Readonly<Record<string, unknown>>;
+  readonly jwksUri?: string;
+}
+
+function checkMetadata({ url }: Source, answer: Answer): CheckedMetadata {
   const name = `${url}${DISCOVERY}`;
   if (answer.status !== 200)
     return { findings: [fail(METADATA, `${name} is answered with ${answer.status}`, ROUTE_REMEDY)] };
@@ -93,14 +107,24 @@ function checkMetadata({ url }: Source, answer: Answer): { findings: Finding[]; 
           fail(
             METADATA,
             `the issuer in the document is ${JSON.stringify(issuer)}, and ${url} is expected`,
-            "verifiers compare the two exactly: set issuer.url to what they use, and start the sidecar again",
+            "verifiers compare the two exactly: set issuer.url to what they use, and start the sidecar again; a static copy is written again then: countersign issuer export",
           ),
         ];
+  findings.push(...checkType(METADATA, name, answer));
   if (typeof jwksUri !== "string" || !/^https?:/.test(jwksUri) || !URL.canParse(jwksUri))
     return {
       findings: [...findings, fail(METADATA, "the document has no jwks_uri that is a URL", ROUTE_REMEDY)],
+      document: metadata,
     };
-  return { findings, jwksUri };
+  return { findings, document: metadata, jwksUri };
+}
+
+/** Some verifiers read nothing else, and a host that goes by a file's extension does not know it. */
+function checkType(check: string, name: string, { headers }: Answer): Finding[] {
+  const type = headers["content-type"]?.split(";")[0]?.trim().toLowerCase();
+  if (type !== undefined && /^application\/(?:[\w.-]+\+)?json$/.test(type)) return [];
+  const found = `${name} comes with ${type === undefined ? "no Content-Type" : `Content-Type ${type}`}, and some verifiers read application/json alone`;
+  return [warn(check, found, "have its host send Content-Type: application/json")];
 }
 
 const JWKS = "JWK Set";
@@ -122,7 +146,7 @@ async function fetchJwks(
     if (answer.status !== 200) return failed(`${uri} is answered with ${answer.status}`, ROUTE_REMEDY);
     const document = jsonMapOf(answer.body);
     if (!document) return failed(`${uri} is no JSON document`, ROUTE_REMEDY);
-    return { findings: [], jwks: { answer, document } };
+    return { findings: checkType(JWKS, uri, answer), jwks: { answer, document } };
   } catch (error) {
     return failed(`${uri} cannot be reached from here: ${(error as Error).message}`, UNREACHABLE_REMEDY);
   }

@@ -4,7 +4,7 @@ import type { KeySet } from "../../issuer/keys/key-set.ts";
 import type { KeyNeed } from "../../issuer/keys/ring.ts";
 import { createTokens } from "../../issuer/tokens.ts";
 import { fixedKeys } from "../rehearsal-keys.ts";
-import { type Finding, fail, ok } from "./finding.ts";
+import { COPY_REMEDY, type Finding, fail, ok } from "./finding.ts";
 
 /** What {@link checkTokens} needs. */
 export interface TokenCheckOptions {
@@ -51,7 +51,7 @@ async function checkTokenOf(
       fail(
         "signing key",
         `${name}, which signs now, is not in the public JWK Set`,
-        "the sidecar that runs has other keys: start it again with this configuration, or name its configuration with -c; a cache in front may be in the way",
+        `the sidecar that runs has other keys: start it again with this configuration, or name its configuration with -c; a cache in front may be in the way; on a static host: ${COPY_REMEDY}`,
       ),
     ];
   const tokens = createTokens({ url: issuer, keys: fixedKeys([keys]), now: Date.now });

@@ -26,7 +26,7 @@ ok  rotation  EdDSA key ${kid} is active; its successor is made in 29 days
 ok  operators' listener  ${adminUrl}/readyz: ready
 ok  issuer  ${url}/__issuer answers
 ok  discovery  the issuer in the document is ${url}/__issuer
-ok  clock  the clock of the sidecar and this one agree
+ok  clock  the clock of the issuer's host and this one agree
 ok  JWK Set  one key: EdDSA ${kid}
 ok  caching  verifiers keep the JWK Set for 300 s
 ok  signing key  EdDSA key ${kid} is in the public JWK Set

@@ -24,6 +24,7 @@ interface Answers {
   readonly jwks?: readonly [status: number, body: string];
   readonly keys?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
+  readonly type?: string;
   readonly date?: string;
 }
 
@@ -44,6 +45,7 @@ async function examineIssuer(answers: Answers) {
       : (answers.jwks ?? [200, JSON.stringify({ keys: answers.keys ?? [KEY] })]);
     response.sendDate = answers.date === undefined;
     if (answers.date) response.setHeader("date", answers.date);
+    if (answers.type !== "") response.setHeader("content-type", answers.type ?? "application/json");
     response.writeHead(status, answers.headers ?? { "cache-control": "public, max-age=60" }).end(body);
   });
   return await examine(folder.path, "--url", `${issuer.url}/issuer`);
@@ -104,14 +106,43 @@ test.each<[string, Answers, string, string, string]>([
   ["both", { headers: { "cache-control": "no-store, max-age=60" } }, "caching", "warn", "for each token"],
   ["no max-age", { headers: { "cache-control": "public" } }, "caching", "warn", "for each token"],
   ["no Date", { date: "" }, "clock", "warn", "no Date"],
+  ["s-maxage alone", { headers: { "cache-control": "s-maxage=60" } }, "caching", "warn", "for each token"],
   ["a clock that is 30 s ahead", { date: dateIn(30) }, "clock", "warn", "s ahead of this one"],
+  [
+    "an answer from a cache",
+    { date: dateIn(-3600), headers: { "cache-control": "max-age=60", age: "3600" } },
+    "clock",
+    "ok",
+    "agree",
+  ],
   ["a clock that is an hour behind", { date: dateIn(-3600) }, "clock", "fail", "s behind this one"],
 ])("%s: %s says so", async (_what, answers, check, state, found) => {
   const { code, of } = await examineIssuer(answers);
   expect(of(check)).toEqual([
-    { check, state, found: expect.stringContaining(found), remedy: expect.anything() },
+    {
+      check,
+      state,
+      found: expect.stringContaining(found),
+      ...(state !== "ok" && { remedy: expect.anything() }),
+    },
   ]);
   expect(code).toBe(state === "fail" ? 1 : 0);
+});
+
+test.each([
+  ["", "comes with no Content-Type"],
+  ["binary/octet-stream", "comes with Content-Type binary/octet-stream"],
+])("documents of the type %j are told, each", async (type, found) => {
+  const { code, of } = await examineIssuer({ type });
+  expect(code).toBe(0);
+  const warning = { state: "warn", found: expect.stringContaining(found) };
+  expect(of("discovery")).toMatchObject([{ state: "ok" }, warning]);
+  expect(of("JWK Set")).toMatchObject([warning, { state: "ok" }]);
+});
+
+test.each(["application/json; charset=utf-8", "application/jwk-set+json"])("%s is JSON", async (type) => {
+  const { findings } = await examineIssuer({ type });
+  expect(findings.filter(({ state, check }) => state !== "ok" && check !== "runtime")).toEqual([]);
 });
 
 function dateIn(seconds: number): string {
