@@ -103,6 +103,19 @@ test("the configuration in docs/identity-tokens.md is valid, and its request is 
   });
 });
 
+test("with the configuration in docs/static-issuer.md, issuer export prints what it shows", async () => {
+  const [yaml = ""] = blocksOf("docs/static-issuer.md", "yaml");
+  const { warnings } = parseConfig(yaml, { file: "sidecar.yaml" });
+  expect(warnings.map(({ key }) => key)).toEqual(["issuer.url"]);
+  using folder = temporaryFolder();
+  writeFileSync(join(folder.path, "sidecar.yaml"), yaml);
+  const [first, before] = commandsOf("docs/static-issuer.md");
+  await runCommand(["keys", "generate"], { cwd: folder.path });
+  const { stdout, stderr } = await runCommand(first?.arguments_ ?? [], { cwd: folder.path });
+  expect({ stdout, stderr }).toEqual({ stdout: first?.output, stderr: "" });
+  expect(before?.arguments_).toEqual(["keys", "generate"]);
+});
+
 test("with the configuration in docs/websockets.md a browser's ticket opens a WebSocket", async () => {
   const [yaml = ""] = blocksOf("docs/websockets.md", "yaml");
   expect(parseConfig(yaml, { file: "sidecar.yaml" }).warnings).toEqual([]);

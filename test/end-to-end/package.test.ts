@@ -81,6 +81,7 @@ test("the published package holds what a user needs, and works installed from it
     "docs/policy-tests.md",
     "docs/rotation.svg",
     "docs/security.md",
+    "docs/static-issuer.md",
     "docs/tls.md",
     "docs/tracing.md",
     "docs/troubleshooting.md",
