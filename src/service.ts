@@ -1,4 +1,5 @@
 import type { Config } from "./config/config.ts";
+import { issuerSettingsOf } from "./config/issuer-settings.ts";
 import {
   createRequestHandlers,
   type RequestHandlers,
@@ -6,7 +7,6 @@ import {
 } from "./gateway/handle-request.ts";
 import { createIssuerEndpoints } from "./gateway/issuer-endpoints.ts";
 import type { Attempts } from "./gateway/token-endpoint/attempts.ts";
-import { tokenEndpointMetadataOf } from "./gateway/token-endpoint/metadata.ts";
 import { createTokenEndpoint } from "./gateway/token-endpoint/token-endpoint.ts";
 import { type Issuer, issuerOver } from "./issuer/issuer.ts";
 import type { IssuerKeys } from "./issuer/keys/key-set.ts";
@@ -42,16 +42,11 @@ export function createService(
   opened: OpenedRoutes,
   { url, keys, tokens, attempts, now, listenAuthority, ...surroundings }: Foundation,
 ): Service {
-  const { identity, tokenEndpoint: endpointOptions } = config;
-  const issuer = issuerOver(url, keys, tokens, {
-    ...config.issuer,
-    identity,
-    tokenEndpoint: endpointOptions && tokenEndpointMetadataOf(endpointOptions),
-  });
+  const issuer = issuerOver(url, keys, tokens, issuerSettingsOf(config));
   const { authenticators } = opened;
   const tokenEndpoint =
-    endpointOptions &&
-    createTokenEndpoint(endpointOptions, { issuer: url, tokens, authenticators, attempts, now });
+    config.tokenEndpoint &&
+    createTokenEndpoint(config.tokenEndpoint, { issuer: url, tokens, authenticators, attempts, now });
   const issuerEndpoints = createIssuerEndpoints(issuer, config.issuer.basePath, tokenEndpoint);
   const decide = deciderOf(config, { routes: opened.routes, issuer, tokens, listenAuthority });
   const { limits } = config;

@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import type { Config } from "../config/config.ts";
+import { issuerSettingsOf } from "../config/issuer-settings.ts";
 import { keyNeedsOf } from "../config/key-needs.ts";
 import { issuerUrlOf } from "../config/listener-urls.ts";
 import type { ParsedConfig } from "../config/parse.ts";
@@ -188,7 +189,7 @@ async function withIssuer(
   try {
     const url = issuerUrlOf(config);
     const tokens = createTokens({ url, keys, now });
-    const issuer = issuerOver(url, keys, tokens, { ...config.issuer, identity: config.identity });
+    const issuer = issuerOver(url, keys, tokens, issuerSettingsOf(config));
     return await use({ issuer, tokens });
   } finally {
     await keys.close();

@@ -1,4 +1,5 @@
 import type { Config } from "../config/config.ts";
+import { issuerSettingsOf } from "../config/issuer-settings.ts";
 import { issuerUrlOf, reachableAuthority, schemeOf } from "../config/listener-urls.ts";
 import { hasBody } from "../gateway/client/message-body.ts";
 import type { Decision } from "../gateway/decision.ts";
@@ -80,7 +81,7 @@ export async function openStage(config: Config, { keys, answerFor }: StageOption
   });
   const url = issuerUrlOf(config);
   const tokens = createTokens({ url, keys, now });
-  const issuer = issuerOver(url, keys, tokens, { ...config.issuer, identity: config.identity });
+  const issuer = issuerOver(url, keys, tokens, issuerSettingsOf(config));
   const listenAuthority = reachableAuthority(config.listen[0].address);
   const onFieldRemoved = (name: string, reason: RemovalReason) => removedFields.push({ name, reason });
   const decide = deciderOf(config, { routes, issuer, tokens, listenAuthority, onFieldRemoved });

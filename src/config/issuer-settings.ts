@@ -1,8 +1,10 @@
 import { resolve } from "node:path";
 import type { z } from "zod";
+import { tokenEndpointMetadataOf } from "../gateway/token-endpoint/metadata.ts";
 import type { Claims } from "../issuer/claims-set.ts";
-import type { Identity } from "../issuer/issuer.ts";
+import type { Identity, IssuerSettings } from "../issuer/issuer.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
+import type { Config } from "./config.ts";
 import { DEFAULT_DIRECTORY, type identitySection, type KeysSection, rotationOf } from "./issuer-section.ts";
 
 /**
@@ -37,4 +39,9 @@ export function identityOf(section: z.output<typeof identitySection>): Identity 
     lifetimeSeconds: section.expiresIn,
     audiences: section.audiences,
   };
+}
+
+/** How the issuer of a configuration issues. */
+export function issuerSettingsOf({ issuer, identity, tokenEndpoint }: Config): IssuerSettings {
+  return { ...issuer, identity, tokenEndpoint: tokenEndpoint && tokenEndpointMetadataOf(tokenEndpoint) };
 }

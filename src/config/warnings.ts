@@ -113,7 +113,7 @@ function aboutUpstreams({ upstream, policies = [] }: SidecarFile): Warning[] {
   );
 }
 
-function aboutIssuerUrl({ issuer: { url, basePath }, listen }: Config): Warning[] {
+function aboutIssuerUrl({ issuer: { url, basePath }, listen, tokenEndpoint }: Config): Warning[] {
   if (url === undefined) {
     const [first] = listen;
     if (!isWildcard(first.address)) return [];
@@ -123,7 +123,10 @@ function aboutIssuerUrl({ issuer: { url, basePath }, listen }: Config): Warning[
   }
   if (new URL(url).pathname.endsWith(basePath)) return [];
   const message = `verifiers look for the keys below this URL, and the sidecar serves them under ${basePath}; end the URL with it, unless a proxy in front rewrites the path, or it is that of a copy (countersign issuer export)`;
-  return [{ path: ["issuer", "url"], message }];
+  const warnings = [{ path: ["issuer", "url"], message }];
+  if (!tokenEndpoint || tokenEndpoint.url !== undefined) return warnings;
+  const atToken = `clients look for it at ${url}/token, and the sidecar serves it at ${basePath}/token: say with the key url where they reach it`;
+  return [...warnings, { path: ["tokenEndpoint"], message: atToken }];
 }
 
 function aboutTrustedProxies({ trustedProxies }: Config): Warning[] {

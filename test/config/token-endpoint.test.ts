@@ -124,3 +124,31 @@ test("a claim may hold what is known of the caller, and a variable", () => {
     ),
   ).toEqual([]);
 });
+
+test("where the issuer's URL leads elsewhere, the endpoint has to say where it is", () => {
+  const endpoint = "{authenticate: [partners], audiences: [a]}";
+  const warningsWith = (more: string) =>
+    parse(
+      `${endpoint.replace("}", `${more}}`)}\nissuer: {url: "https://keys.example.com/orders"}`,
+    ).warnings.map(({ key }) => key);
+  expect(warningsWith("")).toContain("tokenEndpoint");
+  expect(warningsWith(", url: 'https://api.example.com/__issuer/token'")).not.toContain("tokenEndpoint");
+});
+
+describe("an authenticator of the issuer's own tokens", () => {
+  const own = (algorithms: string) => {
+    const jwt = `{type: jwt, issuer: "http://127.0.0.1:8080/__issuer", audience: a${algorithms}}`;
+    const yaml = `upstream: http://127.0.0.1:9000\nauthenticators: {own: ${jwt}}\nauthenticate: [own]\n`;
+    return parseConfig(yaml, { file: "sidecar.yaml", env: {} }).warnings.map(({ message }) => message);
+  };
+
+  test("that takes none of the algorithms that sign them is told of", () => {
+    expect(own("")).toEqual([
+      "no token of this issuer is accepted: they are signed with EdDSA; add the key algorithms: [EdDSA]",
+    ]);
+  });
+
+  test("is no cause for doubt otherwise", () => {
+    expect(own(", algorithms: [EdDSA]")).toEqual([]);
+  });
+});

@@ -2,10 +2,10 @@ import type {
   Authenticator,
   AuthenticatorEvent,
   Outcome,
+  OwnIssuer,
 } from "../../src/policy/authenticators/authenticator.ts";
 import { type JwtInternals, openJwt } from "../../src/policy/authenticators/jwt.ts";
 import type { JwtOptions } from "../../src/policy/authenticators/options.ts";
-import type { OwnIssuer } from "../../src/policy/authenticators/own-keys.ts";
 import type { CallerRequest } from "../../src/policy/caller-request.ts";
 import { TEST_AUDIENCE } from "./identity-provider.ts";
 

@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { issuerSettingsOf } from "../../src/config/issuer-settings.ts";
 import { keyNeedsOf } from "../../src/config/key-needs.ts";
 import type { Decider } from "../../src/gateway/decide.ts";
 import type { ReceivedRequest } from "../../src/gateway/decision.ts";
@@ -77,7 +78,7 @@ export async function openDecider({ policies, keys, pathOf, hostOf }: DeciderVar
   const opened = await openRoutes(config, surroundings);
   const url = "http://127.0.0.1:8080/__issuer";
   const tokens = createTokens({ url, keys: signingKeys, now: Date.now });
-  const issuer = issuerOver(url, signingKeys, tokens, { ...config.issuer, identity: config.identity });
+  const issuer = issuerOver(url, signingKeys, tokens, issuerSettingsOf(config));
   const decide = deciderOf(config, {
     routes: opened.routes,
     issuer,

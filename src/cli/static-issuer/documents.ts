@@ -1,4 +1,5 @@
 import type { Config } from "../../config/config.ts";
+import { issuerSettingsOf } from "../../config/issuer-settings.ts";
 import { documentOf, oauthMetadataPathOf } from "../../gateway/issuer-endpoints.ts";
 import { issuerOver, type JwkSet } from "../../issuer/issuer.ts";
 import type { KeySet } from "../../issuer/keys/key-set.ts";
@@ -16,7 +17,7 @@ export interface IssuerStatements {
 export function statementsOf(config: Config, url: string, keySet: KeySet): IssuerStatements {
   const keys = fixedKeys([keySet]);
   const tokens = createTokens({ url, keys, now: Date.now });
-  const issuer = issuerOver(url, keys, tokens, { ...config.issuer, identity: config.identity });
+  const issuer = issuerOver(url, keys, tokens, issuerSettingsOf(config));
   return { metadata: issuer.metadata(), jwks: issuer.jwks() };
 }
 

@@ -1,7 +1,7 @@
+import type { IssuerKeys } from "../../issuer/keys/key-set.ts";
 import type { SourceEvent } from "../../refresh.ts";
 import type { CallerRequest } from "../caller-request.ts";
 import type { User } from "../user.ts";
-import type { OwnIssuer } from "./own-keys.ts";
 
 /** What an authenticator says of a request. */
 export type Outcome =
@@ -75,6 +75,12 @@ export type AuthenticatorType = (typeof AUTHENTICATOR_TYPES)[number];
 
 /** The realm of every challenge (RFC 9110 §11.5). */
 export const REALM = "countersign";
+
+/** The issuer of this very process. */
+export interface OwnIssuer {
+  readonly url: string;
+  readonly keys: Pick<IssuerKeys, "current">;
+}
 
 /** What every authenticator is opened with. */
 export interface Surroundings {

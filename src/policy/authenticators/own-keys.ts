@@ -1,13 +1,8 @@
 import type { SigningAlgorithm } from "../../issuer/algorithms.ts";
-import type { IssuerKeys, KeySet } from "../../issuer/keys/key-set.ts";
+import type { KeySet } from "../../issuer/keys/key-set.ts";
+import type { OwnIssuer } from "./authenticator.ts";
 import type { ProviderKeys } from "./provider-keys.ts";
 import { parseJwkSet, type VerificationKeySet } from "./verification-keys.ts";
-
-/** The issuer of this very process. */
-export interface OwnIssuer {
-  readonly url: string;
-  readonly keys: Pick<IssuerKeys, "current">;
-}
 
 /**
  * The keys of tokens that come back to their own issuer. They are here: to fetch them would be to wait for a sidecar that
