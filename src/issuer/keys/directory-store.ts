@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { link, lstat, mkdir, open, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
+import { link, lstat, mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { isAbandoned, syncDirectory } from "../../atomic-file.ts";
 import { reasonOf } from "../../errors.ts";
 import { watchFolders } from "../../refresh.ts";
+import { isAbandoned, OWNER_ALONE, syncDirectory, writeNewFile } from "../whole-file.ts";
 import { KeyError } from "./key-error.ts";
 import { checkAccess, OWN_DIRECTORY, OWN_FILE, readKeyFile } from "./key-file.ts";
 import { EMPTY_RING, type Ring } from "./ring.ts";
@@ -142,13 +143,7 @@ async function putVersion(
   checkAccess(directory, "directory", await stat(directory), OWN_DIRECTORY);
   const temporary = join(directory, `.ring.${randomUUID()}.tmp`);
   try {
-    const handle = await open(temporary, "wx", 0o600);
-    try {
-      await handle.writeFile(text);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    await writeNewFile(temporary, text, OWNER_ALONE);
     if (!(await putInPlace(temporary, fileOf(directory, version)))) return "taken";
   } finally {
     // What stays behind here is removed later.
