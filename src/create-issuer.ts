@@ -1,6 +1,7 @@
 import type { z } from "zod";
+import { identityOf } from "./config/identity-section.ts";
 import { issuerOptionsSection } from "./config/issuer-section.ts";
-import { identityOf, keySourceOf } from "./config/issuer-settings.ts";
+import { keySourceOf } from "./config/issuer-settings.ts";
 import { problemsOf } from "./config/issues.ts";
 import { needsOf } from "./config/key-needs.ts";
 import { ConfigError } from "./config/problems.ts";

@@ -15,6 +15,7 @@ export type { RequestFailure } from "./gateway/request-failure.ts";
 export type { RequestObserver, RequestRecord } from "./gateway/request-record.ts";
 export type { SigningAlgorithm } from "./issuer/algorithms.ts";
 export type { Claims, JsonValue } from "./issuer/claims-set.ts";
+export type { IdentityFileEvent } from "./issuer/identity-files/identity-files.ts";
 export type { Issuer, JwkSet, SignJwtOptions } from "./issuer/issuer.ts";
 export { KeyError } from "./issuer/keys/key-error.ts";
 export type { KeyEvent } from "./issuer/keys/key-set.ts";

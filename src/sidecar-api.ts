@@ -1,6 +1,7 @@
 import type { Config } from "./config/config.ts";
 import type { RequestFailure } from "./gateway/request-failure.ts";
 import type { RequestObserver } from "./gateway/request-record.ts";
+import type { IdentityFileEvent } from "./issuer/identity-files/identity-files.ts";
 import type { Issuer } from "./issuer/issuer.ts";
 import type { KeyEvent } from "./issuer/keys/key-set.ts";
 import type { Metric } from "./observability/metric.ts";
@@ -24,6 +25,8 @@ export interface SidecarOptions {
   readonly onPolicyEvent?: (event: PolicyEvent) => void;
   /** Told of what becomes of the certificates of listeners. */
   readonly onListenerEvent?: (event: ListenerEvent) => void;
+  /** Told of what is wrong with files of `identity.files`, and that it is no more. */
+  readonly onIdentityFileEvent?: (event: IdentityFileEvent) => void;
   /** Told of what is wrong with traces, where the variables of OpenTelemetry ask for them. */
   readonly onTracingEvent?: (event: TracingEvent) => void;
   /** How many lines of the log have been dropped, for `/metrics`. Default: none. */

@@ -3,6 +3,7 @@ import { createAdminHandler } from "./admin/admin-endpoints.ts";
 import type { ConfigurationStatus } from "./admin/configuration.ts";
 import {
   configurationReadiness,
+  identityFilesReadiness,
   keysReadiness,
   type ReadinessSource,
   readinessOf,
@@ -19,6 +20,7 @@ import type { ListenAddress, ListenOptions } from "./gateway/listen/listen-optio
 import { createListener } from "./gateway/listen/listener.ts";
 import type { RequestRecord } from "./gateway/request-record.ts";
 import { createAttempts } from "./gateway/token-endpoint/attempts.ts";
+import { type IdentityFiles, openIdentityFiles } from "./issuer/identity-files/identity-files.ts";
 import type { AdaptableKeys, KeyEvent } from "./issuer/keys/key-set.ts";
 import { openKeys, rotationOf } from "./issuer/keys/key-source.ts";
 import { createTokens } from "./issuer/tokens.ts";
@@ -49,6 +51,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   const onPolicyEvent = shielded(options.onPolicyEvent ?? (() => {}));
   const reportKeyEvent = shielded(options.onKeyEvent ?? (() => {}));
   const onListenerEvent = shielded(options.onListenerEvent ?? (() => {}));
+  const onIdentityFileEvent = shielded(options.onIdentityFileEvent ?? (() => {}));
   const onTracingEvent = shielded(options.onTracingEvent ?? (() => {}));
   const connectionLimit = new ConnectionLimit(config.limits.connections);
   const listeners = config.listen.map((options, index) =>
@@ -67,6 +70,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   const reloads = new JobQueue();
   let keys: AdaptableKeys | undefined;
   let keyProblem: string | undefined;
+  let identityFiles: IdentityFiles | undefined;
   let status: Omit<ConfigurationStatus, "describe"> = {
     loadedAt: now(),
     triedAt: now(),
@@ -108,7 +112,10 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
       tracer: tracing?.tracer,
     };
     serve(createService(config, opened, foundation));
-    const adminUrl = await startAdmin(keys);
+    // Whoever uses the first token finds the keys for it.
+    identityFiles = openIdentityFiles({ url, keys, tokens, now, onEvent: onIdentityFileEvent });
+    await identityFiles.adapt(config.identity?.files ?? []);
+    const adminUrl = await startAdmin(keys, identityFiles);
     const urls = addresses.map((address, index) =>
       listenerUrlOf(config.listen[index] as ListenOptions, address),
     );
@@ -157,6 +164,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     await keys?.adapt({ needs: keyNeedsOf(next), rotation: rotationOf(next.issuer.keys) });
     running();
     if (foundation) serve(createService(next, opened, foundation));
+    await identityFiles?.adapt(next.identity?.files ?? []);
   }
 
   /** @throws {CountersignError} ERR_NOT_RUNNING before the start, and after the end has begun */
@@ -173,7 +181,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   }
 
   function readMetrics(): readonly Metric[] {
-    if (!metrics || !keys || !service) return [];
+    if (!metrics || !keys || !identityFiles || !service) return [];
     const underWay = listeners.map((listener) => listener.underWay());
     return metrics.read({
       keys: {
@@ -182,6 +190,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
         needs: keyNeedsOf(service.config),
         hasProblem: keyProblem !== undefined,
       },
+      identityFiles: { files: identityFiles.status(), writes: identityFiles.writes() },
       traffic: {
         connections: connectionLimit.count,
         connectionLimit: config.limits.connections,
@@ -193,7 +202,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     });
   }
 
-  async function startAdmin(keys: AdaptableKeys): Promise<string | undefined> {
+  async function startAdmin(keys: AdaptableKeys, files: IdentityFiles): Promise<string | undefined> {
     if (!config.admin || !adminListener) return undefined;
     const current = () => service as Service;
     const readiness = readinessOf([
@@ -204,6 +213,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
         () => keyNeedsOf(current().config),
         () => keyProblem,
       ),
+      identityFilesReadiness(files.status, now),
       upstreamReadiness(() => current().opened.upstreamHealth()),
     ]);
     const address = await adminListener.listen().catch((error: unknown) => {
@@ -236,6 +246,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     await tracing?.close();
     await reloads.idle();
     await resources.close();
+    await identityFiles?.close();
     await keys?.close();
     metrics?.close();
   }

@@ -1,4 +1,5 @@
 import type { OriginHealth } from "../gateway/upstream/health-check.ts";
+import type { IdentityFileStatus } from "../issuer/identity-files/identity-files.ts";
 import type { IssuerKeys } from "../issuer/keys/key-set.ts";
 import type { KeyNeed } from "../issuer/keys/ring.ts";
 
@@ -45,6 +46,23 @@ export function keysReadiness(
  */
 export function configurationReadiness(problem: () => string | undefined): ReadinessSource {
   return () => [{ name: "configuration", isReady: true, reason: problem() }];
+}
+
+/**
+ * Whether each file holds a token that is good. One that is, although the next cannot be written, is told of.
+ *
+ * @param now milliseconds since the epoch
+ */
+export function identityFilesReadiness(
+  status: () => readonly IdentityFileStatus[],
+  now: () => number,
+): ReadinessSource {
+  return () =>
+    status().map(({ path, expiresAt = 0, problem }) => {
+      const isReady = now() < expiresAt;
+      const reason = problem ?? (isReady ? undefined : "it holds no good token yet");
+      return { name: `identity file ${path}`, isReady, reason };
+    });
 }
 
 /** Whether every backend that is asked how it is was well the last time. One that has not answered yet is not known to be. */

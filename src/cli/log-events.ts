@@ -15,6 +15,7 @@ export function loggedBy(log: Log): SidecarOptions {
     onKeyEvent: (event) => logKeyEvent(log, event),
     onPolicyEvent: (event) => logFileEvent(log, event),
     onListenerEvent: (event) => logFileEvent(log, event),
+    onIdentityFileEvent: (event) => logFileEvent(log, { key: "identity.files", ...event }),
     onTracingEvent: (event) => logFileEvent(log, { key: "traces", ...event }),
     droppedLogLines: () => log.droppedLines(),
   };

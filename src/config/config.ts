@@ -4,6 +4,7 @@ import type { Ambiguity } from "../gateway/target.ts";
 import type { TokenEndpointOptions } from "../gateway/token-endpoint/options.ts";
 import type { UpstreamOptions } from "../gateway/upstream/upstream-options.ts";
 import type { SigningAlgorithm } from "../issuer/algorithms.ts";
+import type { IdentityFile } from "../issuer/identity-files/identity-file.ts";
 import type { Identity } from "../issuer/issuer.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
 import type { LogOptions } from "../observability/log-options.ts";
@@ -42,7 +43,12 @@ export interface Config {
     readonly jwksMaxAgeSeconds: number;
     readonly keys: KeySource;
   };
-  readonly identity: Identity | undefined;
+  readonly identity:
+    | (Identity & {
+        /** Kept fresh on disk; no two have the same path. */
+        readonly files: readonly IdentityFile[];
+      })
+    | undefined;
   /** `undefined`: there is none. */
   readonly tokenEndpoint: TokenEndpointOptions | undefined;
   readonly log: LogOptions;

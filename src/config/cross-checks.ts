@@ -75,7 +75,12 @@ function twoActors(
 
 /** What is wrong between parts of a configuration that are right in themselves. */
 export function lateProblemsOf(config: Config): CrossProblem[] {
-  return [...aboutListeners(config), ...aboutWorkers(config), ...aboutAuthenticators(config)];
+  return [
+    ...aboutListeners(config),
+    ...aboutWorkers(config),
+    ...aboutIdentityFiles(config),
+    ...aboutAuthenticators(config),
+  ];
 }
 
 function aboutListeners({ listen, admin, issuer }: Config): CrossProblem[] {
@@ -104,6 +109,18 @@ function aboutWorkers({ workers, issuer }: Config): CrossProblem[] {
   if (workers === 1 || issuer.keys.kind !== "ephemeral") return [];
   const message = "cannot be used with issuer.keys.ephemeral: each process would have a key of its own";
   return [{ path: ["workers"], message }];
+}
+
+function aboutIdentityFiles({ identity }: Config): CrossProblem[] {
+  const seen = new Set<string>();
+  return (identity?.files ?? []).flatMap(({ path }, index): CrossProblem[] => {
+    if (!seen.has(path)) {
+      seen.add(path);
+      return [];
+    }
+    const message = "another file of the list has this path; each needs one of its own";
+    return [{ path: ["identity", "files", index, "path"], message }];
+  });
 }
 
 function aboutAuthenticators({ authenticators, policies, listen }: Config): CrossProblem[] {

@@ -1,20 +1,12 @@
 import { z } from "zod";
 import { formatDuration } from "../duration.ts";
-import { SIGNING_ALGORITHMS } from "../issuer/algorithms.ts";
 import { CLOCK_ALLOWANCE_SECONDS, pendingSecondsOf, type Rotation } from "../issuer/keys/ring.ts";
 import { baseUrl } from "./addresses.ts";
+import { algorithm } from "./algorithm.ts";
 import { basePath } from "./http-values.ts";
+import { issuerIdentitySection } from "./identity-section.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
-import { duration, filePath, nonEmptyString, secret, variableName, word } from "./values.ts";
-
-/** An algorithm to sign with. */
-export const algorithm = word(SIGNING_ALGORITHMS, (value) =>
-  /^HS\d+$/i.test(value)
-    ? "an HS algorithm signs with a shared secret, which a JWK Set cannot publish"
-    : value === "none"
-      ? "a token without a signature proves nothing"
-      : undefined,
-);
+import { duration, filePath, nonEmptyString, secret, variableName } from "./values.ts";
 
 const DAY_SECONDS = 86_400;
 
@@ -148,45 +140,10 @@ export function rotationOf(
   };
 }
 
-/** `identity` in the file. */
-export const identitySection = section(
-  {
-    subject: nonEmptyString
-      .describe("The `sub` claim. Default: account, project and deployment, with slashes between.")
-      .optional(),
-    account: nonEmptyString.describe("The `account` claim; not there unless set.").optional(),
-    project: nonEmptyString.describe("The `project` claim; not there unless set.").optional(),
-    deployment: nonEmptyString.describe("The `deployment` claim; not there unless set.").optional(),
-    environment_type: nonEmptyString
-      .describe(
-        "The `environment_type` claim, such as `production`, `preview` or `development`; not there unless set.",
-      )
-      .optional(),
-    algorithm: algorithm
-      .default("RS256")
-      .describe("What ID tokens are signed with, by keys of their own. Every cloud knows RS256."),
-    expiresIn: duration.prefault("10h").describe("The lifetime of ID tokens."),
-    audiences: z
-      .array(nonEmptyString, { error: expectedCollection("a list of audiences") })
-      .default([])
-      .describe("The audiences that ID tokens may be for; none listed is any."),
-  },
-  ["files"],
-).superRefine((value, context) => {
-  const { subject, account, project, deployment } = value;
-  // One that is empty is a mistake of its own, and said already.
-  if ([subject, account, project, deployment].every((part) => part === undefined))
-    context.addIssue({
-      code: "custom",
-      message:
-        "expected at least one of the keys subject, account, project and deployment: whose token is it?",
-    });
-});
-
 /** What an issuer is made from without a sidecar around it. */
 export const issuerOptionsSection = section({
   url: baseUrl,
   algorithms: z.array(algorithm, { error: expectedCollection("a list of algorithms") }).default([]),
   ...issuerShape,
-  identity: identitySection.optional(),
+  identity: issuerIdentitySection.optional(),
 }).superRefine(checkRotation);

@@ -7,17 +7,26 @@ import type { Config } from "./config.ts";
 export function keyNeedsOf({ issuer, identity, tokenEndpoint, policies }: Config): KeyNeed[] {
   const own = { algorithm: issuer.algorithm, lifetimeSeconds: issuer.expiresInSeconds };
   const ofPolicies = policies.flatMap(({ token }) => (token === "none" ? [] : [token]));
-  return needsOf([own, ...ofPolicies, ...(tokenEndpoint ? [tokenEndpoint] : [])], identity);
+  return needsOf(
+    [own, ...ofPolicies, ...(tokenEndpoint ? [tokenEndpoint] : [])],
+    identity && {
+      algorithm: identity.algorithm,
+      lifetimeSeconds: Math.max(
+        identity.lifetimeSeconds,
+        ...identity.files.map((file) => file.lifetimeSeconds),
+      ),
+    },
+  );
 }
 
 /**
  * The keys for these kinds of token, one an algorithm, each with the lifetime of its longest token.
  *
- * @param identity has keys of its own
+ * @param identity has keys of its own; the lifetime is that of the longest ID token
  */
 export function needsOf(
   tokens: readonly { readonly algorithm: SigningAlgorithm; readonly lifetimeSeconds: number }[],
-  identity: Identity | undefined,
+  identity: Pick<Identity, "algorithm" | "lifetimeSeconds"> | undefined,
 ): KeyNeed[] {
   const longest = new Map<SigningAlgorithm, number>();
   for (const { algorithm, lifetimeSeconds } of tokens)

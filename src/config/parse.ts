@@ -5,7 +5,8 @@ import { clientTimeoutsOf, limitsOf } from "./client-sections.ts";
 import type { Config, PolicyConfig } from "./config.ts";
 import { type CrossProblem, crossProblemsOf, lateProblemsOf } from "./cross-checks.ts";
 import { readDocument, type SourceDocument } from "./document.ts";
-import { identityOf, keySourceOf } from "./issuer-settings.ts";
+import { identityFilesOf, identityOf } from "./identity-section.ts";
+import { keySourceOf } from "./issuer-settings.ts";
 import { problemsOf } from "./issues.ts";
 import { adminOf, listenersOf } from "./listen-section.ts";
 import { byPlace, ConfigError, formatKey, type Position, type Problem } from "./problems.ts";
@@ -14,7 +15,7 @@ import { type SidecarFile, sidecarSchema } from "./schema.ts";
 import { shownConfiguration } from "./shown.ts";
 import { referenceProblemsOf, takesTemplates } from "./templates.ts";
 import { tokenEndpointProblemsOf } from "./token-endpoint-checks.ts";
-import { tokenEndpointOptionsOf } from "./token-endpoint-section.ts";
+import { tokenEndpointOptionsOf } from "./token-endpoint-settings.ts";
 import { createTokenCompiler } from "./token-settings.ts";
 import { upstreamOptionsOf } from "./upstream-section.ts";
 import { warningsOf } from "./warnings.ts";
@@ -170,7 +171,10 @@ function configOf(
       jwksMaxAgeSeconds: file.issuer.jwksMaxAge,
       keys: keySourceOf(file.issuer, baseDirectory),
     },
-    identity: file.identity && identityOf(file.identity),
+    identity: file.identity && {
+      ...identityOf(file.identity),
+      files: identityFilesOf(file.identity, baseDirectory),
+    },
     tokenEndpoint:
       file.tokenEndpoint &&
       tokenEndpointOptionsOf(

@@ -1,12 +1,9 @@
 import { z } from "zod";
-import type { TokenEndpointOptions } from "../gateway/token-endpoint/options.ts";
-import type { SigningAlgorithm } from "../issuer/algorithms.ts";
+import { REMEDY_BY_RESERVED_CLAIM } from "../issuer/claims-set.ts";
 import { baseUrl } from "./addresses.ts";
-import type { AuthenticatorSection } from "./authenticators/sections.ts";
-import { algorithm } from "./issuer-section.ts";
-import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
-import { compileTemplate, type TemplateLookup } from "./templates.ts";
-import { additionalClaims } from "./token-section.ts";
+import { algorithm } from "./algorithm.ts";
+import { claimsMap } from "./claims-map.ts";
+import { expectedCollection, section } from "./section.ts";
 import { duration, nonEmptyString } from "./values.ts";
 
 /** The claims that the endpoint sets itself, and what to do instead. */
@@ -44,13 +41,7 @@ export const tokenEndpointSection = section({
   algorithm: algorithm
     .describe("What they are signed with. Default: what `issuer.algorithm` says.")
     .optional(),
-  additionalClaims: additionalClaims
-    .superRefine((claims, context) => {
-      for (const [claim, remedy] of Object.entries(REMEDY_BY_CLAIM)) {
-        const message = `the claim ${claim} cannot be set here; ${remedy}`;
-        if (Object.hasOwn(claims, claim)) context.addIssue({ code: "custom", path: [claim], message });
-      }
-    }, EVEN_WITH_PROBLEMS_INSIDE)
+  additionalClaims: claimsMap({ ...REMEDY_BY_RESERVED_CLAIM, ...REMEDY_BY_CLAIM })
     .prefault({})
     .describe(
       "Further claims. Of templates it takes `$user(claim)`: the client's, or those of the exchanged token.",
@@ -62,31 +53,6 @@ export const tokenEndpointSection = section({
     .optional(),
 });
 
-/** What `tokenEndpoint` says. */
-type TokenEndpointSection = z.output<typeof tokenEndpointSection>;
-
 /** The types of authenticators that know clients, and of those that know tokens. */
 export const CLIENT_TYPES: readonly string[] = ["apiKey", "basic"];
 export const TOKEN_TYPES: readonly string[] = ["jwt"];
-
-/** The options of the endpoint. */
-export function tokenEndpointOptionsOf(
-  { url, authenticate, publicClients, audiences, expiresIn, ...section }: TokenEndpointSection,
-  authenticators: Readonly<Record<string, AuthenticatorSection>>,
-  issuerAlgorithm: SigningAlgorithm,
-  templateAt: TemplateLookup,
-): TokenEndpointOptions {
-  const ofTypes = (types: readonly string[]) =>
-    authenticate.filter((name) => types.includes(authenticators[name]?.type ?? ""));
-  const { algorithm = issuerAlgorithm, additionalClaims: claims } = section;
-  return {
-    url,
-    clients: ofTypes(CLIENT_TYPES),
-    publicClients,
-    tokens: ofTypes(TOKEN_TYPES),
-    audiences,
-    lifetimeSeconds: expiresIn,
-    algorithm,
-    additionalClaims: compileTemplate(claims, ["tokenEndpoint", "additionalClaims"], templateAt),
-  };
-}

@@ -2,10 +2,11 @@ import { z } from "zod";
 import { formatDuration } from "../duration.ts";
 import { REMEDY_BY_RESERVED_CLAIM } from "../issuer/claims-set.ts";
 import type { TokenSettings } from "../policy/policy.ts";
+import { algorithm } from "./algorithm.ts";
+import { claimsMap } from "./claims-map.ts";
 import { headerName, tokenPrefix } from "./http-values.ts";
-import { algorithm } from "./issuer-section.ts";
-import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
-import { duration, flag, jsonValue, nonEmptyString } from "./values.ts";
+import { section } from "./section.ts";
+import { duration, flag, nonEmptyString } from "./values.ts";
 
 /** What the tokens of a file that says nothing of them are like. */
 export const TOKEN_DEFAULTS: Pick<
@@ -19,17 +20,6 @@ export const TOKEN_DEFAULTS: Pick<
   tokenId: false,
   reuse: true,
 };
-
-/** Claims that are added to those of every token. */
-export const additionalClaims = z
-  .record(z.string(), jsonValue, { error: expectedCollection("a map of claims") })
-  .meta({ title: "map of claims" })
-  .superRefine((claims, context) => {
-    for (const [claim, remedy] of Object.entries(REMEDY_BY_RESERVED_CLAIM)) {
-      const message = `the claim ${claim} cannot be set here; ${remedy}`;
-      if (Object.hasOwn(claims, claim)) context.addIssue({ code: "custom", path: [claim], message });
-    }
-  }, EVEN_WITH_PROBLEMS_INSIDE);
 
 /** `token` in the file. It fills in no defaults: at the top it says those of the policies, in a policy it overrides them. */
 export const tokenSection = section({
@@ -63,7 +53,7 @@ export const tokenSection = section({
       `What stands before the token, with a space between; \`""\` sends the bare token. Default: \`${TOKEN_DEFAULTS.tokenPrefix}\`.`,
     )
     .optional(),
-  additionalClaims: additionalClaims
+  additionalClaims: claimsMap(REMEDY_BY_RESERVED_CLAIM)
     .describe(
       "Claims that are merged into the token; a policy's are merged over those at the top, and one set to `null` is left out. Takes templates. Default: `{}`.",
     )

@@ -1,4 +1,5 @@
 import type { RequestRecord } from "../gateway/request-record.ts";
+import { type IdentityFileFacts, identityFileMetrics } from "./identity-file-metrics.ts";
 import { KeyAnswers } from "./key-answers.ts";
 import { type KeyFacts, keyMetrics } from "./key-metrics.ts";
 import { counter, type Metric, only } from "./metric.ts";
@@ -12,6 +13,7 @@ import { workerMetrics } from "./worker-metrics.ts";
 /** What is looked at only when somebody asks. */
 export interface SidecarFacts {
   readonly keys: KeyFacts;
+  readonly identityFiles: IdentityFileFacts;
   readonly traffic: TrafficFacts;
   readonly droppedLogLines: number;
 }
@@ -36,12 +38,13 @@ export class SidecarMetrics {
   }
 
   /** All metrics of this process. */
-  read({ keys, traffic, droppedLogLines }: SidecarFacts): readonly Metric[] {
+  read({ keys, identityFiles, traffic, droppedLogLines }: SidecarFacts): readonly Metric[] {
     return [
       ...this.requests.metrics(),
       ...this.tokens.metrics(this.requests.tokensRefused),
       ...this.#keyAnswers.metrics([...new Set(keys.keys.map(({ kid }) => kid))]),
       ...keyMetrics(keys),
+      ...identityFileMetrics(identityFiles),
       ...trafficMetrics(traffic),
       ...this.reloads.metrics(),
       ...workerMetrics(1, 0),

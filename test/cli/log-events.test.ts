@@ -97,4 +97,15 @@ describe("what becomes of keys and files is logged:", () => {
       }),
     ).toMatchObject([expected, { ...expected, level: "info" }]);
   });
+
+  test("a file with an identity token that cannot be written is a warning, with its path", () => {
+    const event = { path: "/run/token", kind: "problem", message: "/run/token cannot be written" } as const;
+    const expected = { level: "warn", key: "identity.files", msg: `identity.files: ${event.message}` };
+    expect(
+      logged(({ onIdentityFileEvent }) => {
+        onIdentityFileEvent?.(event);
+        onIdentityFileEvent?.({ ...event, kind: "recovered" });
+      }),
+    ).toMatchObject([expected, { ...expected, level: "info" }]);
+  });
 });

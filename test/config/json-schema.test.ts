@@ -57,6 +57,16 @@ test.each([
   ["no admin listener", { upstream: UPSTREAM, admin: false }],
   ["an admin listener in its long form", { upstream: UPSTREAM, admin: { address: ":80" } }],
   ["an identity", { upstream: UPSTREAM, identity: { account: "a", environment_type: "preview" } }],
+  [
+    "a file with an identity",
+    {
+      upstream: UPSTREAM,
+      identity: {
+        account: "a",
+        files: [{ path: "b", audience: "c", expiresIn: "1h", claims: {}, group: 7 }],
+      },
+    },
+  ],
   ["a directory that is never rotated", { upstream: UPSTREAM, issuer: { keys: { rotateEvery: "never" } } }],
   ["a period as a duration", { upstream: UPSTREAM, issuer: { keys: { rotateEvery: "30d", overlap: 3600 } } }],
   ["keys in files", { upstream: UPSTREAM, issuer: { keys: { files: ["a.pem"], passphrase: "b" } } }],
@@ -76,7 +86,7 @@ test.each([
   ["an unknown key of a section", { upstream: UPSTREAM, token: { audiance: "a" } }],
   ["an unknown key of a policy", { upstream: UPSTREAM, policies: [{ name: "a", match: { paht: "/" } }] }],
   ["a key that is not built yet", { upstream: UPSTREAM, tokenEndpoint: {} }],
-  ["a key of identity that is not built yet", { upstream: UPSTREAM, identity: { account: "a", files: [] } }],
+  ["an identity file without an audience", { upstream: UPSTREAM, identity: { files: [{ path: "a" }] } }],
   ["an admin listener that is only said to be", { upstream: UPSTREAM, admin: true }],
   ["an unknown algorithm of a policy", { upstream: UPSTREAM, token: { algorithm: "HS256" } }],
   ["an unknown algorithm", { upstream: UPSTREAM, issuer: { algorithm: "HS256" } }],

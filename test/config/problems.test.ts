@@ -228,7 +228,6 @@ sidecar.yaml:2:34 token.expiresin: unknown key \`expiresin\`; did you mean \`exp
 
 /** Keys of the design that this version does not have: refused, never ignored. */
 const PLANNED = [
-  ["identity: {account: a, files: []}", "1:24 identity.files"],
   ["issuer: {keys: {ephemeral: true, redis: {url: a}}}", "1:34 issuer.keys.redis"],
   ["issuer: {keys: {ephemeral: true, pkcs11: {library: a}}}", "1:34 issuer.keys.pkcs11"],
 ] as const;
@@ -445,11 +444,11 @@ const WRONG_VALUES = [
   ["identity: {environment_type: production}", `11 identity: ${WHOSE}`],
   [
     "identity:",
-    "10 identity: is empty; leave it out, or make it a map with the keys subject, account, project, deployment, environment_type, algorithm, expiresIn, audiences",
+    "10 identity: is empty; leave it out, or make it a map with the keys subject, account, project, deployment, environment_type, algorithm, expiresIn, audiences, files",
   ],
   [
     "identity: my-account",
-    "11 identity: expected a map with the keys subject, account, project, deployment, environment_type, algorithm, expiresIn, audiences",
+    "11 identity: expected a map with the keys subject, account, project, deployment, environment_type, algorithm, expiresIn, audiences, files",
   ],
   ["identity: {account: ''}", "21 identity.account: expected a string that is not empty"],
   ["identity: {account: 5}", "21 identity.account: expected a string"],

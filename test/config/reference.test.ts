@@ -22,7 +22,7 @@ const FILE = stringify({
   limits: {},
   timeouts: {},
   issuer: { url: "https://api.example/__issuer", keys: {} },
-  identity: { account: "a" },
+  identity: { account: "a", files: [{ path: "token", audience: "b" }] },
   tokenEndpoint: { authenticate: ["apiKey"], audiences: ["a"] },
   log: {},
   authenticators: {
@@ -91,6 +91,7 @@ const SAID = [
   ["listen.http2", true],
   ["issuer.keys.overlap", "28h"],
   ["identity.subject", "a"],
+  ["identity.files.expiresIn", "10h"],
   ["authenticators.apiKey.header", "Authorization"],
   ["authenticators.apiKey.scheme", "Bearer"],
   ["authenticators.jwt.header", "Authorization"],

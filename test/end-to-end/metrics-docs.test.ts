@@ -23,7 +23,7 @@ async function fullScrape(): Promise<Scrape> {
   await using backend = await startBackend();
   using folder = temporaryFolder();
   await using sidecar = await startSidecar(backend.url, {
-    yaml: `admin: 127.0.0.1:0\nupstream: {url: "${backend.url}", healthCheck: {path: /}}\nissuer: {keys: {directory: ${JSON.stringify(join(folder.path, "keys"))}}}\n`,
+    yaml: `admin: 127.0.0.1:0\nupstream: {url: "${backend.url}", healthCheck: {path: /}}\nissuer: {keys: {directory: ${JSON.stringify(join(folder.path, "keys"))}}}\nidentity: {account: a, files: [{path: ${JSON.stringify(join(folder.path, "token"))}, audience: b}]}\n`,
   });
   await (await fetch(sidecar.url)).text();
   return vi.waitFor(

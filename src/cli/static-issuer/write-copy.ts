@@ -1,7 +1,7 @@
 import { chmod, mkdir, readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { syncDirectory, writeFileAtomically } from "../../atomic-file.ts";
 import { CountersignError, reasonOf } from "../../errors.ts";
+import { replaceFile, syncDirectory } from "../../whole-file.ts";
 import { jsonMapOf } from "../ask.ts";
 import { JWKS_PATH, type StaticDocument } from "./documents.ts";
 
@@ -32,7 +32,7 @@ async function put(file: string, body: string): Promise<boolean> {
   try {
     if ((await textOf(file)) === body) return false;
     await makeFolder(dirname(file));
-    await writeFileAtomically(file, body, { mode: PUBLIC_FILE });
+    await replaceFile(file, body, { mode: PUBLIC_FILE, gid: undefined });
     return true;
   } catch (cause) {
     throw new CountersignError("ERR_EXPORT", `${file}: this file cannot be written: ${reasonOf(cause)}`, {

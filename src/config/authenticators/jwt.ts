@@ -1,8 +1,8 @@
 import { resolve } from "node:path";
 import { z } from "zod";
 import type { JwtOptions } from "../../policy/authenticators/options.ts";
+import { algorithm } from "../algorithm.ts";
 import { headerName } from "../http-values.ts";
-import { algorithm } from "../issuer-section.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "../section.ts";
 import { filePath, nonEmptyString } from "../values.ts";
 import { checkSource, commonShape, sourceOf, sourceShape } from "./common.ts";

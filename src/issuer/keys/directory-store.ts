@@ -1,10 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { link, lstat, mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { isAbandoned, syncDirectory } from "../../atomic-file.ts";
 import { reasonOf } from "../../errors.ts";
 import { watchFolders } from "../../refresh.ts";
-import { isAbandoned, OWNER_ALONE, syncDirectory, writeNewFile } from "../whole-file.ts";
+import { isAbandoned, OWNER_ALONE, syncDirectory, writeNewFile } from "../../whole-file.ts";
 import { KeyError } from "./key-error.ts";
 import { checkAccess, OWN_DIRECTORY, OWN_FILE, readKeyFile } from "./key-file.ts";
 import { EMPTY_RING, type Ring } from "./ring.ts";
