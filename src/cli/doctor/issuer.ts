@@ -6,6 +6,7 @@ import type { LiveKeys } from "../live-keys.ts";
 import { statementsOf } from "../static-issuer/documents.ts";
 import { checkClock } from "./clock.ts";
 import { type Finding, fail } from "./finding.ts";
+import { checkIdentityFiles } from "./identity-files.ts";
 import { type CachingExpectation, checkCaching, checkJwks } from "./jwks.ts";
 import { checkPublicKeys } from "./public-keys.ts";
 import { checkPublicMetadata } from "./public-metadata.ts";
@@ -52,6 +53,9 @@ export async function checkIssuer({ url, config, live, now }: IssuerCheckOptions
         })
       : []),
     ...(jwks && live ? checkPublicKeys(jwks.document, live, (kid) => signing.includes(kid)) : []),
+    ...(config
+      ? await checkIdentityFiles(config, { issuer: expected, jwks: jwks?.document, now: now() })
+      : []),
   ];
 }
 
