@@ -54,7 +54,7 @@ test("google-auth-library gets access tokens before, during and after a rotation
     const { length } = tokenExchange.accepted;
     await client.getAccessToken();
     expect(tokenExchange.accepted).toHaveLength(length + 1);
-    return tokenExchange.accepted.at(-1)?.subjectToken ?? "";
+    return tokenExchange.accepted.at(-1)?.token ?? "";
   };
 
   const before = await nextSubjectToken();
@@ -84,7 +84,7 @@ test("a token exchange refuses an identity token whose key was withdrawn, and ac
   await using deployment = await startDeployment();
   const { sidecar, tokenExchange } = deployment;
   await deployment.createClient().getAccessToken();
-  const withdrawn = tokenExchange.accepted.at(-1)?.subjectToken ?? "";
+  const withdrawn = tokenExchange.accepted.at(-1)?.token ?? "";
 
   await withdrawKey(sidecar, "identity");
   passTime(60);
@@ -130,7 +130,7 @@ async function startDeployment() {
 admin: 127.0.0.1:0
 identity: {account: acme, project: shop, deployment: blue, environment_type: production}`,
   });
-  const tokenExchange = await startTokenExchange(sidecar.issuer.url);
+  const tokenExchange = await startTokenExchange({ issuer: sidecar.issuer.url, subject: "acme/shop/blue" });
   return {
     sidecar,
     tokenExchange,
