@@ -3,7 +3,7 @@ import { reasonOf } from "../../errors.ts";
 import { type IdentityFile, verifyHeld } from "../../issuer/identity-files/identity-file.ts";
 import { accessFor, type FoundFile, readTokenFile } from "../../issuer/identity-files/token-file.ts";
 import type { PublicJwk } from "../../issuer/keys/signing-key.ts";
-import type { FileAccess } from "../../issuer/whole-file.ts";
+import type { FileAccess } from "../../whole-file.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
 /** What {@link checkIdentityFiles} needs. */
