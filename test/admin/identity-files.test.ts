@@ -95,11 +95,9 @@ describe("a sidecar", () => {
     expect(await sidecar.check(`identity file ${pathOf("one")}`)).toBeUndefined();
     // It stays as it is, until it ends.
     expect(read("one")).toBe(before.one);
-    expect(
-      Object.keys(
-        await (await scrape(sidecar.adminUrl)).values("countersign_identity_file_writes_total", "path"),
-      ),
-    ).toHaveLength(3);
+    const metrics = await scrape(sidecar.adminUrl);
+    expect(metrics.values("countersign_identity_file_writes_total", "path")).toHaveLength(3);
+    expect(metrics.values("countersign_identity_file_expiry_timestamp_seconds", "path")).toEqual([]);
   });
 
   test("leaves them when it stops, and finds them fresh when it starts again", async () => {

@@ -1,10 +1,10 @@
 import { messageOf } from "../../errors.ts";
 import { JobQueue, reportingProblems, type SourceHealth } from "../../refresh.ts";
-import { replaceFile } from "../../whole-file.ts";
+import { type FileAccess, replaceFile } from "../../whole-file.ts";
 import type { IssuerKeys, KeySet } from "../keys/key-set.ts";
 import type { Tokens } from "../tokens.ts";
 import { type HeldToken, type IdentityFile, requestFor, verifyHeld } from "./identity-file.ts";
-import { accessFor, hasAccess, readTokenFile } from "./token-file.ts";
+import { accessFor, type FoundFile, hasAccess, readTokenFile } from "./token-file.ts";
 
 /** What {@link KeptFile} needs. */
 export interface KeptFileOptions {
@@ -86,11 +86,10 @@ export class KeptFile {
   #isDue(now: number): boolean {
     if (!this.#looked) return true;
     const passed = now - this.#looked.at;
-    // The clock was set back.
-    if (passed < 0) return true;
+    // The clock was set back; or what the file holds may be good no more, and nobody should have to wait to be told.
+    if (passed < 0 || this.#options.keys.current() !== this.#looked.keySet) return true;
     if (this.#failures > 0) return passed >= pauseAfter(this.#failures);
-    const { keys } = this.#options;
-    return passed >= LOOK_AGAIN_MILLISECONDS || keys.current() !== this.#looked.keySet || !this.#isFresh(now);
+    return passed >= LOOK_AGAIN_MILLISECONDS || !this.#isFresh(now);
   }
 
   #isFresh(now: number): boolean {
@@ -107,15 +106,11 @@ export class KeptFile {
     try {
       const found = await this.#find();
       const access = await accessFor(file.group);
-      const held = this.#held;
       const kid = keySet.activeKey("identity", file.algorithm)?.key.kid;
-      // One from the future was made before the clock was set back.
-      const isWanted = held?.isAsConfigured && held.kid === kid && held.issuedAt <= now();
-      if (!(isWanted && found && hasAccess(found, access) && this.#isFresh(now()))) {
-        const token = await tokens.tokenFor(requestFor(file));
-        await replaceFile(file.path, token, access);
+      if (!(this.#isWanted(found, access) && this.#held?.kid === kid && this.#isFresh(now()))) {
+        await replaceFile(file.path, await tokens.tokenFor(requestFor(file)), access);
+        if (!this.#isWanted(await this.#find(), access)) throw new Error(NOT_KEPT);
         onWrite("success");
-        this.#held = await this.#verified(token);
       }
       this.#failures = 0;
     } catch (error) {
@@ -126,18 +121,24 @@ export class KeptFile {
   }
 
   /** Looks at what stands in the file. What cannot be read may still be replaced. */
-  async #find() {
+  async #find(): Promise<FoundFile | undefined> {
+    const { url, keys, now } = this.#options;
     const found = await readTokenFile(this.file.path).catch(() => undefined);
-    this.#held = found && (await this.#verified(found.text));
+    const verifying = { url, published: keys.current().published, now: now() };
+    this.#held = found && (await verifyHeld(found.text, this.file, verifying).catch(() => undefined));
     return found;
   }
 
-  async #verified(text: string): Promise<HeldToken | undefined> {
-    const { url, keys, now } = this.#options;
-    const { published } = keys.current();
-    return verifyHeld(text, this.file, { url, published, now: now() }).catch(() => undefined);
+  #isWanted(found: FoundFile | undefined, access: FileAccess): boolean {
+    const held = this.#held;
+    // One from the future was made before the clock was set back.
+    const isMeant = held?.isAsConfigured === true && held.issuedAt <= this.#options.now();
+    return isMeant && found !== undefined && hasAccess(found, access);
   }
 }
+
+const NOT_KEPT =
+  "what was written is not what stands there: somebody else writes this file too, or its file system does not keep owner and permissions";
 
 function pauseAfter(failures: number): number {
   return Math.min(FIRST_PAUSE_MILLISECONDS * 2 ** (failures - 1), MAX_PAUSE_MILLISECONDS);
