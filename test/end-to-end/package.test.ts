@@ -64,6 +64,7 @@ test("the published package holds what a user needs, and works installed from it
     "docs/clouds/aws.md",
     "docs/clouds/azure.md",
     "docs/clouds/google-cloud.md",
+    "docs/coming-from-zuplo.md",
     "docs/configuration.md",
     "docs/deploying.md",
     "docs/errors.md",
