@@ -1,4 +1,6 @@
-import type { ClientRequest } from "../client/client-message.ts";
+import type { ClientRequest, ClientResponse } from "../client/client-message.ts";
+import { sendContinue } from "../client/client-response.ts";
+import { expectsContinue } from "../client/message-body.ts";
 import type { Refusal } from "../problem.ts";
 
 /** The parameters of a form by name. One without a value counts as left out (RFC 6749 §3.2). */
@@ -17,13 +19,15 @@ export type FormReading =
   | { readonly kind: "gone" };
 
 /**
- * Reads the body of a request as `application/x-www-form-urlencoded` in UTF-8.
+ * Reads the body of a request as `application/x-www-form-urlencoded` in UTF-8. A client that waits for "100 Continue" is
+ * told to go on where its body is wanted.
  *
  * @param record counts what is read
  * @see RFC 6749 Appendix B
  */
 export async function readForm(
   clientRequest: ClientRequest,
+  clientResponse: ClientResponse,
   record: { receivedBytes: number },
 ): Promise<FormReading> {
   const { headers } = clientRequest;
@@ -31,6 +35,7 @@ export async function readForm(
     return malformed("the parameters go into the body, as application/x-www-form-urlencoded");
   if (headers["content-encoding"] !== undefined) return malformed("the body must not be compressed");
   if (Number(headers["content-length"] ?? 0) > MAX_FORM_BYTES) return TOO_LARGE;
+  if (expectsContinue(clientRequest)) sendContinue(clientResponse);
   const body = await readBody(clientRequest, record);
   if (!Buffer.isBuffer(body)) return body;
   let text: string;

@@ -5,8 +5,7 @@ import { evaluate, type TemplateContext } from "../../policy/template.ts";
 import type { User } from "../../policy/user.ts";
 import type { Answers } from "../answers.ts";
 import type { ClientRequest, ClientResponse } from "../client/client-message.ts";
-import { beginResponse, endResponse, isGone, sendContinue } from "../client/client-response.ts";
-import { expectsContinue } from "../client/message-body.ts";
+import { beginResponse, endResponse, isGone } from "../client/client-response.ts";
 import { receivedFieldsOf } from "../client/received-fields.ts";
 import type { Refused } from "../decision.ts";
 import type { RequestRecord } from "../request-record.ts";
@@ -144,8 +143,7 @@ export function createTokenEndpoint(
       }
       const rawFields = receivedFieldsOf(clientRequest);
       if (!Array.isArray(rawFields)) return answers.refuse(rawFields);
-      if (expectsContinue(clientRequest)) sendContinue(clientResponse);
-      readForm(clientRequest, record)
+      readForm(clientRequest, clientResponse, record)
         .then(async (reading) => {
           if (reading.kind === "gone") return;
           const outcome =

@@ -163,6 +163,14 @@ test("a client that expects 100-continue is told to go on", async () => {
   expect(await exchange(socket, FORM)).toMatch(/^HTTP\/1\.1 200 /);
 });
 
+test("a client that expects 100-continue is not told to send a body that nobody wants", async () => {
+  const answer = await sendRaw(
+    endpoint.sidecar.port,
+    `POST /__issuer/token HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\n`,
+  );
+  expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+});
+
 test("two Authorization fields are refused", async () => {
   const { authorization = "" } = basic("acme", ACME_KEY);
   const answer = await sendRaw(
