@@ -1,3 +1,4 @@
+import { dirname, resolve } from "node:path";
 import { canonicalFieldName } from "../gateway/field-names.ts";
 import { formatAddress } from "../gateway/listen/listen-options.ts";
 import { clientCertificateProblem } from "./authenticators/client-certificate.ts";
@@ -73,12 +74,16 @@ function twoActors(
   return [{ path: saysClaim ? [...path, "additionalClaims", "act"] : [...path, "actor"], message }];
 }
 
-/** What is wrong between parts of a configuration that are right in themselves. */
-export function lateProblemsOf(config: Config): CrossProblem[] {
+/**
+ * What is wrong between parts of a configuration that are right in themselves.
+ *
+ * @param file the name of the file that says it
+ */
+export function lateProblemsOf(config: Config, file: string): CrossProblem[] {
   return [
     ...aboutListeners(config),
     ...aboutWorkers(config),
-    ...aboutIdentityFiles(config),
+    ...aboutIdentityFiles(config, resolve(file)),
     ...aboutAuthenticators(config),
   ];
 }
@@ -111,15 +116,25 @@ function aboutWorkers({ workers, issuer }: Config): CrossProblem[] {
   return [{ path: ["workers"], message }];
 }
 
-function aboutIdentityFiles({ identity }: Config): CrossProblem[] {
+function aboutIdentityFiles(
+  { identity, issuer: { keys } }: Config,
+  configurationFile: string,
+): CrossProblem[] {
   const seen = new Set<string>();
+  const problemOf = (path: string): string | undefined => {
+    if (seen.has(path)) return "another file of the list has this path; each needs one of its own";
+    seen.add(path);
+    // Whatever stands at a path is replaced.
+    if (path === configurationFile) return "this is the configuration itself; choose another path";
+    if (keys.kind === "files" && keys.files.includes(path))
+      return "this is a signing key; choose another path";
+    if (keys.kind === "directory" && [path, dirname(path)].includes(keys.directory))
+      return "the key directory is for signing keys alone; choose another folder";
+    return undefined;
+  };
   return (identity?.files ?? []).flatMap(({ path }, index): CrossProblem[] => {
-    if (!seen.has(path)) {
-      seen.add(path);
-      return [];
-    }
-    const message = "another file of the list has this path; each needs one of its own";
-    return [{ path: ["identity", "files", index, "path"], message }];
+    const message = problemOf(path);
+    return message ? [{ path: ["identity", "files", index, "path"], message }] : [];
   });
 }
 

@@ -55,9 +55,11 @@ const TOO_SHORT = `expected at least ${MIN_FILE_LIFETIME_SECONDS} s: the file is
 const MAX_GROUP_ID = 0xffff_fffe;
 
 const identityFile = section({
-  path: filePath.describe(
-    "The file that holds the token, and nothing else. Its folder must be there, and the sidecar must be able to write it.",
-  ),
+  path: filePath
+    .refine((path) => !path.endsWith("/"), "expected a file, and this is written as a folder is")
+    .describe(
+      "The file that holds the token, and nothing else. Its folder must be there, and the sidecar must be able to write it.",
+    ),
   audience: nonEmptyString.describe("The `aud` claim. `audiences` need not list it."),
   expiresIn: duration
     .refine((seconds) => seconds >= MIN_FILE_LIFETIME_SECONDS, TOO_SHORT)

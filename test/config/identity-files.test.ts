@@ -108,8 +108,31 @@ test.each([
     "files: [{path: t, audience: x}, {path: ./a/../t, audience: y}]",
     ["identity.files[1].path: another file of the list has this path; each needs one of its own"],
   ],
+  [
+    "files: [{path: run/, audience: x}]",
+    ["identity.files[0].path: expected a file, and this is written as a folder is"],
+  ],
+  [
+    "files: [{path: ../countersign/sidecar.yaml, audience: x}]",
+    ["identity.files[0].path: this is the configuration itself; choose another path"],
+  ],
+  [
+    "files: [{path: keys/ring.1.json, audience: x}, {path: keys, audience: x}, {path: keys-of/aws, audience: x}]",
+    [
+      "identity.files[0].path: the key directory is for signing keys alone; choose another folder",
+      "identity.files[1].path: the key directory is for signing keys alone; choose another folder",
+    ],
+  ],
 ])("identity: {account: a, %s} is refused", (keys, expected) => {
   expect(problemsOf(`{account: a, ${keys}}`)).toEqual(expected);
+});
+
+test("a file of identity is not one of a signing key", () => {
+  const keys = "issuer: {keys: {files: [secrets/signing.pem]}}";
+  const identity = "identity: {account: a, files: [{path: secrets/signing.pem, audience: x}]}";
+  expect(() => parseConfig(`upstream: http://127.0.0.1:9\n${keys}\n${identity}\n`, OPTIONS)).toThrow(
+    "identity.files[0].path: this is a signing key; choose another path",
+  );
 });
 
 test("an issuer without a sidecar keeps no files, and does not know the key", async () => {
