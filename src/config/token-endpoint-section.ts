@@ -9,6 +9,11 @@ import { duration, nonEmptyString } from "./values.ts";
 /** The claims that the endpoint sets itself, and what to do instead. */
 const REMEDY_BY_CLAIM: Readonly<Record<string, string>> = {
   iss: "it is the issuer's URL",
+  sub: "it is the client, or that of the token that is exchanged",
+  aud: "it is one of the key `audiences`",
+  exp: "use the key `expiresIn` of tokenEndpoint",
+  nbf: "the token is valid from the time of signing",
+  jti: "each token has one of its own",
   client_id: "it is the client that asked",
   scope: "it is what the caller has and the client asked for",
   act: "it is the client that acts for the subject of a token that is exchanged",

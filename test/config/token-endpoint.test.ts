@@ -100,7 +100,7 @@ describe("a problem is", () => {
     [
       "a claim that every token has",
       "{authenticate: [partners], audiences: [a], additionalClaims: {sub: x}}",
-      "tokenEndpoint.additionalClaims.sub: the claim sub cannot be set here; use the key `subject` of token",
+      "tokenEndpoint.additionalClaims.sub: the claim sub cannot be set here; it is the client, or that of the token that is exchanged",
     ],
     [
       "a template of the request",
