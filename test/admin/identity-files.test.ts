@@ -56,7 +56,7 @@ describe("a sidecar", () => {
     );
     const later = pathOf("later/aws");
     const check = () => sidecar.check(`identity file ${later}`);
-    const reason = `ENOENT: no such file or directory, scandir '${pathOf("later")}'`;
+    const reason = `there is no folder ${pathOf("later")}; make it, or mount it`;
     expect((await fetch(`${sidecar.adminUrl}/readyz`)).status).toBe(503);
     expect(await check()).toEqual({ ready: false, reason });
     expect(await sidecar.check(`identity file ${pathOf("good")}`)).toEqual({ ready: true });

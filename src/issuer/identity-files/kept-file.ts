@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { messageOf } from "../../errors.ts";
 import { JobQueue, reportingProblems, type SourceHealth } from "../../refresh.ts";
 import { type FileAccess, replaceFile } from "../../whole-file.ts";
@@ -116,7 +117,7 @@ export class KeptFile {
     } catch (error) {
       this.#failures++;
       onWrite("failure");
-      throw new Error(messageOf(error));
+      throw new Error(problemWith(file.path, error));
     }
   }
 
@@ -139,6 +140,13 @@ export class KeptFile {
 
 const NOT_KEPT =
   "what was written is not what stands there: somebody else writes this file too, or its file system does not keep owner and permissions";
+
+function problemWith(path: string, error: unknown): string {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  return code === "ENOENT" && syscall === "scandir"
+    ? `there is no folder ${dirname(path)}; make it, or mount it`
+    : messageOf(error);
+}
 
 function pauseAfter(failures: number): number {
   return Math.min(FIRST_PAUSE_MILLISECONDS * 2 ** (failures - 1), MAX_PAUSE_MILLISECONDS);

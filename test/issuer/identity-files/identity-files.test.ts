@@ -253,7 +253,7 @@ describe("where a file cannot be written", () => {
     await keeping.files.adapt([keeping.file({ path })]);
     for (let tries = 0; tries < 3; tries++) await keeping.pass(60);
     expect(keeping.files.status()).toEqual([
-      { path, expiresAt: undefined, problem: `ENOENT: no such file or directory, scandir '${folder}'` },
+      { path, expiresAt: undefined, problem: `there is no folder ${folder}; make it, or mount it` },
     ]);
     mkdirSync(folder);
     await keeping.pass(60);
@@ -264,7 +264,7 @@ describe("where a file cannot be written", () => {
       {
         path,
         kind: "problem",
-        message: `${path} cannot be written, and what it holds stays: ENOENT: no such file or directory, scandir '${folder}'`,
+        message: `${path} cannot be written, and what it holds stays: there is no folder ${folder}; make it, or mount it`,
       },
       { path, kind: "recovered", message: `${path} holds a fresh token again` },
     ]);
