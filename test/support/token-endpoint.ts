@@ -10,6 +10,8 @@ import { startSidecar, type TestSidecar } from "./sidecar.ts";
 export const API = "https://api.example.com";
 /** The key of the client `acme`. */
 export const ACME_KEY = "acme's key: 100 % secret+";
+/** The key of the client `batch`. */
+export const BATCH_KEY = "batch's key";
 /** The password of the client `ops`. */
 export const OPS_PASSWORD = "correct horse";
 
@@ -50,17 +52,20 @@ export interface TestTokenEndpointOptions {
   readonly callers?: string;
   /** Further keys of `tokenEndpoint`, likewise. Default: {@link API} is the only audience. */
   readonly endpoint?: string;
+  /** Claims that a token has to have to be exchanged. Default: none. */
+  readonly requiredClaims?: readonly string[];
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
   /** Further YAML. */
   readonly yaml?: string;
 }
 
-/** Starts a sidecar with the clients `acme` (API key), `ops` (password) and `app` (no secret), and an identity provider. */
+/** Starts a sidecar with the clients `acme` and `batch` (API keys), `ops` (password) and `app` (no secret), and an identity provider. */
 export async function startTokenEndpoint(options: TestTokenEndpointOptions = {}): Promise<TestTokenEndpoint> {
   const {
     callers = "authenticate: [partners, staff, login], publicClients: [app]",
     endpoint = `audiences: [${API}]`,
+    requiredClaims = [],
     now = Date.now,
     yaml = "",
   } = options;
@@ -74,11 +79,18 @@ authenticators:
   partners:
     type: apiKey
     header: X-Api-Key
-    keys: [${apiKeyEntry(ACME_KEY, "acme", 'claims: {plan: gold, scope: "orders.read orders.write"}')}]
+    keys:
+      - ${apiKeyEntry(ACME_KEY, "acme", 'claims: {plan: gold, scope: "orders.read orders.write"}')}
+      - ${apiKeyEntry(BATCH_KEY, "batch", "claims: {scp: [orders.read]}")}
   staff:
     type: basic
     users: [{username: ops, passwordHash: "${await bcrypt.hash(OPS_PASSWORD, 4)}"}]
-  login: {type: jwt, issuer: "${provider.url}", audience: orders, algorithms: [ES256]}
+  login:
+    type: jwt
+    issuer: "${provider.url}"
+    audience: orders
+    algorithms: [ES256]
+    requiredClaims: ${JSON.stringify(requiredClaims)}
 authenticate: [partners]
 tokenEndpoint: {${callers}, ${endpoint}}
 ${yaml}`,

@@ -10,11 +10,11 @@ export interface Attempts {
 }
 
 /** Wrong secrets of one client from one address, until it has to wait. */
-export const MAX_FAILURES_OF_CLIENT = 10;
+const MAX_FAILURES_OF_CLIENT = 10;
 /** Wrong secrets from one address, whichever client it says it is. */
-export const MAX_FAILURES_OF_ADDRESS = 100;
+const MAX_FAILURES_OF_ADDRESS = 100;
 /** They are counted for so long, and whoever has to wait waits for the rest of it. */
-export const WINDOW_SECONDS = 60;
+const WINDOW_SECONDS = 60;
 
 const MAX_REMEMBERED = 20_000;
 

@@ -1,10 +1,5 @@
 import { expect, test } from "vitest";
-import {
-  createAttempts,
-  MAX_FAILURES_OF_ADDRESS,
-  MAX_FAILURES_OF_CLIENT,
-  WINDOW_SECONDS,
-} from "../../../src/gateway/token-endpoint/attempts.ts";
+import { createAttempts } from "../../../src/gateway/token-endpoint/attempts.ts";
 import {
   ACME_KEY,
   basic,
@@ -12,6 +7,11 @@ import {
   OPS_PASSWORD,
   startTokenEndpoint,
 } from "../../support/token-endpoint.ts";
+
+/** As docs/client-apps.md promises them. */
+const MAX_FAILURES_OF_CLIENT = 10;
+const MAX_FAILURES_OF_ADDRESS = 100;
+const WINDOW_SECONDS = 60;
 
 /** Attempts whose clock stands still until it is moved. */
 function attemptsAt(start: number) {
@@ -61,7 +61,9 @@ test("the client that has to wait waits at its address alone", () => {
 
 test("whoever tries many names has to wait with all of them", () => {
   const attempts = attemptsAt(0);
-  for (let i = 0; i < MAX_FAILURES_OF_ADDRESS; i++) attempts.fail(1, "192.0.2.1", `name-${i}`);
+  for (let i = 1; i < MAX_FAILURES_OF_ADDRESS; i++) attempts.fail(1, "192.0.2.1", `name-${i}`);
+  expect(attempts.waitSeconds("192.0.2.1", "acme")).toBe(0);
+  attempts.fail(1, "192.0.2.1", "one more");
   attempts.pass(10);
   expect(attempts.waitSeconds("192.0.2.1", "acme")).toBe(WINDOW_SECONDS - 10);
   expect(attempts.waitSeconds("192.0.2.2", "acme")).toBe(0);

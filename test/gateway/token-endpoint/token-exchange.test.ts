@@ -3,6 +3,7 @@ import { MAX_ACTORS } from "../../../src/policy/actor.ts";
 import { generateTestKeyPair } from "../../support/identity-provider.ts";
 import {
   API,
+  BATCH_KEY,
   basic,
   JWT_TYPE,
   startTokenEndpoint,
@@ -62,6 +63,12 @@ test("the answer has the type that was asked for", async () => {
 describe("the scope", () => {
   test("is what the client and the user both have", async () => {
     const answer = await endpoint.exchange({ scp: ["orders.read", "admin"] });
+    expect(answer.body.scope).toBe("orders.read");
+  });
+
+  test("is what the client and the user both have, where the client's are a list", async () => {
+    const client = { client_id: "batch", client_secret: BATCH_KEY };
+    const answer = await endpoint.exchange({ scope: "orders.read admin" }, client);
     expect(answer.body.scope).toBe("orders.read");
   });
 
