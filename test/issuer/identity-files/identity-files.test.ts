@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmdirSync,
   rmSync,
   statSync,
@@ -15,13 +16,16 @@ import {
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, type JSONWebKeySet, jwtVerify } from "jose";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { IdentityFiles } from "../../../src/issuer/identity-files/identity-files.ts";
 import { type FileKeeping, ISSUER, LIFETIME_SECONDS, startKeeping } from "./files.ts";
 
 const read = ({ file }: FileKeeping) => readFileSync(file().path, "utf8");
 const modeOf = (path: string) => (statSync(path).mode & 0o7777).toString(8);
 const writesOf = (files: IdentityFiles) => files.writes().map(({ success, failure }) => [success, failure]);
+/** Groups that a file may be given to: root may give it to any. */
+const groupsOfOne = () =>
+  process.getuid?.() === 0 ? [65_533, 65_532] : (process.getgroups?.() ?? []).toSorted((a, b) => b - a);
 const kidOf = (token: string) => decodeProtectedHeader(token).kid;
 
 /** One file that has been written. */
@@ -55,7 +59,7 @@ describe("a file that is not there", () => {
   });
 
   test("is a group's to read where it is named, by number or in a variable", async () => {
-    const [gid = 0] = (process.getgroups?.() ?? []).toSorted((a, b) => b - a);
+    const [gid = 0] = groupsOfOne();
     for (const group of [gid, String(gid)]) {
       const { path } = (await startWritten({ group })).file();
       expect([modeOf(path), statSync(path).gid]).toEqual(["640", gid]);
@@ -207,6 +211,15 @@ describe("what else stands in the place of a token is replaced within half a min
     expect(modeOf(keeping.file().path)).toBe("600");
   });
 
+  test("a file of another group", async ({ skip }) => {
+    const [first = 0, second] = groupsOfOne();
+    if (second === undefined) return skip("a member of one group alone cannot give a file to another");
+    const keeping = await startWritten({ group: first });
+    await keeping.files.adapt([keeping.file({ group: second })]);
+    expect(statSync(keeping.file().path).gid).toBe(second);
+    expect(keeping.events).toEqual([]);
+  });
+
   test("a link, which is not followed", async () => {
     const keeping = await startKeeping();
     const elsewhere = join(keeping.folder, "elsewhere");
@@ -215,6 +228,15 @@ describe("what else stands in the place of a token is replaced within half a min
     await keeping.files.adapt([keeping.file()]);
     expect(lstatSync(keeping.file().path).isFile()).toBe(true);
     expect(readFileSync(elsewhere, "utf8")).toBe("somebody else's");
+  });
+
+  test("a link to a good token, which whoever owns the link could exchange for another", async () => {
+    const keeping = await startWritten();
+    const elsewhere = join(keeping.folder, "elsewhere");
+    renameSync(keeping.file().path, elsewhere);
+    symlinkSync(elsewhere, keeping.file().path);
+    await keeping.pass(30);
+    expect(lstatSync(keeping.file().path).isFile()).toBe(true);
   });
 
   test("a FIFO, which keeps nobody waiting", async () => {
@@ -299,6 +321,20 @@ describe("where a file cannot be written", () => {
     await keeping.pass(2);
     expect(keeping.events.map(({ kind }) => kind)).toEqual(["problem", "recovered"]);
     expect(keeping.files.status()[0]?.problem).toBeUndefined();
+  });
+
+  test("a file that is somebody else's however often it is written is a problem", async () => {
+    const keeping = await startWritten();
+    const geteuid = vi.spyOn(process, "geteuid").mockReturnValue(65_534);
+    onTestFinished(() => geteuid.mockRestore());
+    await keeping.pass(30);
+    expect(keeping.events.map(({ message }) => message)).toEqual([
+      expect.stringContaining("what was written is not what stands there"),
+    ]);
+    expect(writesOf(keeping.files)).toEqual([[1, 1]]);
+    geteuid.mockRestore();
+    await keeping.pass(1);
+    expect(keeping.events.map(({ kind }) => kind)).toEqual(["problem", "recovered"]);
   });
 
   test("the others are kept all the same", async () => {
