@@ -52,15 +52,18 @@ export function credentialProblem(
     case "invalid":
       return unauthorized("ERR_CREDENTIAL_INVALID", authentication.reason, authenticators, authentication);
     case "unavailable":
-      return {
-        kind: "refused",
-        code: "ERR_AUTHENTICATION_UNAVAILABLE",
-        detail: authentication.reason,
-        cause: authentication.cause,
-      };
+      return authenticationUnavailable(authentication);
     default:
       return undefined;
   }
+}
+
+/** What is answered where nobody can know now who is calling. */
+export function authenticationUnavailable({
+  reason,
+  cause,
+}: Authentication & { kind: "unavailable" }): Refusal & { readonly cause: string } {
+  return { kind: "refused", code: "ERR_AUTHENTICATION_UNAVAILABLE", detail: reason, cause };
 }
 
 /** What is answered to a caller who shows no credential where one is needed. */

@@ -4,6 +4,7 @@ import { REALM } from "../../policy/authenticators/authenticator.ts";
 import { normalized, readBasicCredentials } from "../../policy/authenticators/basic-credentials.ts";
 import { fieldValues } from "../../policy/caller-request.ts";
 import type { User } from "../../policy/user.ts";
+import { authenticationUnavailable } from "../credential.ts";
 import type { Refused } from "../decision.ts";
 import type { RequestRecord } from "../request-record.ts";
 import type { Attempts } from "./attempts.ts";
@@ -62,12 +63,7 @@ export async function authenticateClient(
     case "user":
       return { kind: "confidential", user: authentication.user };
     case "unavailable":
-      return {
-        kind: "refused",
-        code: "ERR_AUTHENTICATION_UNAVAILABLE",
-        detail: authentication.reason,
-        cause: authentication.cause,
-      };
+      return authenticationUnavailable(authentication);
     default:
       registry.attempts.failed(address, clientId);
       return UNKNOWN;

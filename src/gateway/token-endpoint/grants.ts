@@ -3,6 +3,7 @@ import { type Authentication, firstUser } from "../../policy/authenticate.ts";
 import type { Authenticator } from "../../policy/authenticators/authenticator.ts";
 import { scopesOf } from "../../policy/scopes.ts";
 import type { User } from "../../policy/user.ts";
+import { authenticationUnavailable } from "../credential.ts";
 import type { Refused } from "../decision.ts";
 import type { RequestRecord } from "../request-record.ts";
 import { actingParty, type Party } from "./actor.ts";
@@ -133,12 +134,7 @@ async function holderOf(
     case "user":
       return authentication;
     case "unavailable":
-      return {
-        kind: "refused",
-        code: "ERR_AUTHENTICATION_UNAVAILABLE",
-        detail: authentication.reason,
-        cause: authentication.cause,
-      };
+      return authenticationUnavailable(authentication);
     case "invalid":
       return invalidRequest(`the ${parameter} is not good: ${authentication.reason}`);
     default:
