@@ -53,7 +53,7 @@ export const tokenEndpointSection = section({
     ),
   url: baseUrl
     .describe(
-      "Where clients reach the endpoint, for the metadata. Default: `token` below `issuer.url`. It is needed where the issuer's documents are hosted elsewhere.",
+      "Where clients reach the endpoint, for the metadata. It is needed where the issuer's documents are hosted elsewhere. Default: `token` below `issuer.url`.",
     )
     .optional(),
 });
