@@ -19,6 +19,8 @@ export class RequestRecord {
   policy: Policy | undefined;
   /** What the authenticators of the policy came to. */
   authentication: Authentication | undefined;
+  /** The `client_id` of the client that asked for a token at the token endpoint, once it is known to be one. */
+  oauthClient: string | undefined;
   authenticatedAt: number | undefined;
   /** What the token was to say. */
   tokenRequest: TokenRequest | undefined;

@@ -10,6 +10,7 @@ const SHOWN = {
   policy: "policy",
   authenticator: "by",
   subject: "subject",
+  oauthClient: "client",
   upstream: "upstream",
   audience: "audience",
   requestId: "request",

@@ -67,6 +67,8 @@ export function requestLine(
     if (markOf) line += `,"subject":${quoted(cut(markOf(authentication.user.sub), MAX_CHARACTERS.subject))}`;
   } else if (authentication?.kind === "invalid")
     line += `,"authenticator":${quotedWord(authentication.authenticator.name)},"reason":${quoted(cut(authentication.reason, MAX_CHARACTERS.why))}`;
+  if (markOf && record.oauthClient !== undefined)
+    line += `,"oauthClient":${quoted(cut(markOf(record.oauthClient), MAX_CHARACTERS.subject))}`;
   if (record.status !== undefined) line += `,"status":${record.status}`;
   line += `,"outcome":"${record.isTunnel ? "tunnel" : record.isComplete ? "complete" : "aborted"}"`;
   if (record.code !== undefined) line += `,"code":"${record.code}"`;

@@ -243,12 +243,15 @@ describe("issuer", () => {
     expect((await verify(seen.headers.authorization)).alg).toBe(algorithm);
   });
 
-  test.each(["HS256", "HS384", "HS512"])("algorithm: %s is refused, and the message says why", (algorithm) => {
-    const yaml = `upstream: http://127.0.0.1:9\nissuer: {algorithm: ${algorithm}}\n`;
-    expect(() => parseConfig(yaml, { file: "sidecar.yaml", env: {} })).toThrow(
-      "an HS algorithm signs with a shared secret, which a JWK Set cannot publish",
-    );
-  });
+  test.each(["HS256", "HS384", "HS512"])(
+    "algorithm: %s is refused, and the message says why",
+    (algorithm) => {
+      const yaml = `upstream: http://127.0.0.1:9\nissuer: {algorithm: ${algorithm}}\n`;
+      expect(() => parseConfig(yaml, { file: "sidecar.yaml", env: {} })).toThrow(
+        "an HS algorithm signs with a shared secret, which a JWK Set cannot publish",
+      );
+    },
+  );
 
   test.each([
     ["", 3600],

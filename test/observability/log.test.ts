@@ -29,6 +29,7 @@ const partners = { name: "partners" };
 
 test.each<[string, object]>([
   ["who called", { authentication: { kind: "user", authenticator: partners, user: { sub: LONG } } }],
+  ["which client asked for a token", { oauthClient: LONG }],
   ["why a credential is bad", { authentication: { kind: "invalid", authenticator: partners, reason: LONG } }],
   ["why it failed", { cause: LONG }],
   ["what was asked for", { clientRequest: { method: "GET", url: `/${LONG}`, headers: {} } }],

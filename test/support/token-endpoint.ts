@@ -1,5 +1,6 @@
 import bcrypt from "bcrypt";
 import { createLocalJWKSet, type JWTPayload, jwtVerify } from "jose";
+import type { RequestObserver } from "../../src/gateway/request-record.ts";
 import { apiKeyEntry } from "./api-keys.ts";
 import { startBackend } from "./backend.ts";
 import { startIdentityProvider, type TestIdentityProvider } from "./identity-provider.ts";
@@ -56,6 +57,7 @@ export interface TestTokenEndpointOptions {
   readonly requiredClaims?: readonly string[];
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
+  readonly onRequestEnd?: RequestObserver;
   /** Further YAML. */
   readonly yaml?: string;
 }
@@ -67,6 +69,7 @@ export async function startTokenEndpoint(options: TestTokenEndpointOptions = {})
     endpoint = `audiences: [${API}]`,
     requiredClaims = [],
     now = Date.now,
+    onRequestEnd,
     yaml = "",
   } = options;
   const backend = await startBackend();
@@ -74,6 +77,7 @@ export async function startTokenEndpoint(options: TestTokenEndpointOptions = {})
   noteSecret(OPS_PASSWORD);
   const sidecar = await startSidecar(backend.url, {
     now,
+    ...(onRequestEnd && { onRequestEnd }),
     yaml: `
 authenticators:
   partners:

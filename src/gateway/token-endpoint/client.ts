@@ -17,6 +17,11 @@ export type Client =
   /** It has no secret, and is known by its `client_id` (RFC 6749 §2.1). */
   | { readonly kind: "public"; readonly clientId: string };
 
+/** Its `client_id`. */
+export function clientIdOf(client: Client): string {
+  return client.kind === "public" ? client.clientId : client.user.sub;
+}
+
 /** What a client says of itself. */
 type ClientCredentials =
   | { readonly kind: "secret"; readonly clientId: string; readonly clientSecret: string }

@@ -7,7 +7,7 @@ import { authenticationUnavailable } from "../credential.ts";
 import type { Refused } from "../decision.ts";
 import type { RequestRecord } from "../request-record.ts";
 import { actingParty, type Party } from "./actor.ts";
-import type { Client } from "./client.ts";
+import { type Client, clientIdOf } from "./client.ts";
 import type { Form } from "./form.ts";
 
 /** RFC 6749 §4.4. */
@@ -146,10 +146,6 @@ async function holderOf(
 function partyOf(client: Client, actor: User | undefined, issuer: string): Party | undefined {
   if (actor) return { sub: actor.sub, iss: String(actor.claims.iss) };
   return client.kind === "confidential" ? { sub: client.user.sub, iss: issuer } : undefined;
-}
-
-function clientIdOf(client: Client): string {
-  return client.kind === "public" ? client.clientId : client.user.sub;
 }
 
 /** A client that has scopes of its own passes on none beyond them. */

@@ -12,7 +12,7 @@ import type { RequestRecord } from "../request-record.ts";
 import { tokenFor } from "../request-token.ts";
 import { answerJson, answerOAuthProblem } from "./answer.ts";
 import type { Attempts } from "./attempts.ts";
-import { authenticateClient } from "./client.ts";
+import { authenticateClient, clientIdOf } from "./client.ts";
 import { type Form, readForm } from "./form.ts";
 import { CLIENT_CREDENTIALS, clientCredentialsGrant, tokenExchangeGrant } from "./grants.ts";
 import { tokenEndpointMetadataOf } from "./metadata.ts";
@@ -77,6 +77,7 @@ export function createTokenEndpoint(
 
     const client = await authenticateClient(form, rawFields, record, clientRegistry);
     if (client.kind === "refused") return client;
+    record.oauthClient = clientIdOf(client);
 
     const grant =
       grantType === CLIENT_CREDENTIALS

@@ -1,10 +1,12 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { MAX_ACTORS } from "../../../src/policy/actor.ts";
 import { generateTestKeyPair } from "../../support/identity-provider.ts";
+import { keptLog } from "../../support/log.ts";
 import {
   API,
   BATCH_KEY,
   basic,
+  CLIENT_CREDENTIALS,
   JWT_TYPE,
   startTokenEndpoint,
   type TestTokenEndpoint,
@@ -256,4 +258,26 @@ test("where the provider's keys cannot be had the client may try again, and the 
 test("a token that would be too large is refused", async () => {
   const answer = await endpoint.exchange({ tenant: "x".repeat(9000) });
   expect(answer).toMatchObject({ status: 400, body: { error: "invalid_request" } });
+});
+
+test("the log says which client asked for a token, as it says whom it is about", async () => {
+  const kept = keptLog({ subject: "plain" });
+  await using other = await startTokenEndpoint({ onRequestEnd: (record) => kept.log.request(record) });
+  await other.exchange({ sub: "alice" });
+  await other.exchange({ sub: "alice" }, { scope: "admin" });
+  await other.exchange({}, { client_id: "app", client_secret: "" });
+  await other.askAsAcme({ grant_type: CLIENT_CREDENTIALS });
+  // Whoever says its name alone is nobody yet.
+  await other.exchange({}, { client_secret: "wrong" });
+  const ofEndpoint = () => kept.objects().filter(({ path }) => path === "/__issuer/token");
+  await expect
+    .poll(ofEndpoint)
+    .toMatchObject([
+      { status: 200, authenticator: "login", subject: "alice", oauthClient: "acme" },
+      { status: 400, authenticator: "login", subject: "alice", oauthClient: "acme" },
+      { status: 200, authenticator: "login", subject: "caller", oauthClient: "app" },
+      { status: 200, authenticator: "partners", subject: "acme", oauthClient: "acme" },
+      { status: 401 },
+    ]);
+  expect(ofEndpoint().at(-1)).not.toHaveProperty("oauthClient");
 });
