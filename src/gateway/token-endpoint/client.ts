@@ -58,11 +58,15 @@ export async function authenticateClient(
   if (credentials.kind === "id")
     return registry.publicClients.includes(clientId) ? { kind: "public", clientId } : NO_SECRET;
 
-  const wait = registry.attempts.waitSeconds(address, clientId);
-  if (wait > 0) return { ...TOO_MANY_ATTEMPTS, fields: { "retry-after": String(wait) } };
+  const { attempts } = registry;
+  const wait = attempts.waitSeconds(address, clientId);
+  if (wait > 0) return tooManyAttempts(wait);
   const authentication = await firstUser(registry.authenticators, (authenticator) =>
     authenticator.checkSecret?.(clientId, credentials.clientSecret),
   );
+  // Many may have been tried at once: nobody learns of one beyond those that are counted whether it was right.
+  const waitNow = attempts.waitSeconds(address, clientId);
+  if (waitNow > 0) return tooManyAttempts(waitNow);
   record.authentication = authentication;
   switch (authentication.kind) {
     case "user":
@@ -70,7 +74,7 @@ export async function authenticateClient(
     case "unavailable":
       return authenticationUnavailable(authentication);
     default:
-      registry.attempts.failed(address, clientId);
+      attempts.failed(address, clientId);
       return UNKNOWN;
   }
 }
@@ -117,6 +121,15 @@ function invalidClient(detail: string): Refused {
   };
 }
 
+function tooManyAttempts(waitSeconds: number): Refused {
+  return {
+    kind: "refused",
+    code: "ERR_TOO_MANY_ATTEMPTS",
+    detail: "too many wrong secrets came from this address; try again later",
+    fields: { "retry-after": String(waitSeconds) },
+  };
+}
+
 function invalidRequest(detail: string): Refused {
   return { kind: "refused", code: "ERR_OAUTH_INVALID_REQUEST", detail };
 }
@@ -132,8 +145,3 @@ const NOT_ENCODED = invalidClient(
 const NAMELESS = invalidRequest("there is a client_secret without a client_id");
 const TWICE = invalidRequest("the client shows more than one credential");
 const TWO_NAMES = invalidRequest("the client_id is not the one of the Authorization field");
-const TOO_MANY_ATTEMPTS: Refused = {
-  kind: "refused",
-  code: "ERR_TOO_MANY_ATTEMPTS",
-  detail: "too many wrong secrets came from this address; try again later",
-};

@@ -45,6 +45,18 @@ test("after ten wrong secrets not even the right one is tried for the rest of a 
   expect((await endpoint.ask(grant, basic("acme", ACME_KEY))).status).toBe(200);
 });
 
+test("secrets that are tried all at once are no more than ten", async () => {
+  await using endpoint = await startTokenEndpoint();
+  const ask = (clientSecret: string) =>
+    endpoint.ask({ grant_type: CLIENT_CREDENTIALS, client_id: "ops", client_secret: clientSecret });
+  const guesses = Array.from({ length: 3 * MAX_FAILURES_OF_CLIENT }, (_, index) => ask(`guess ${index}`));
+  const right = ask(OPS_PASSWORD);
+
+  expect((await right).status).toBe(429);
+  const statuses = (await Promise.all(guesses)).map(({ status }) => status);
+  expect(statuses.filter((status) => status === 401)).toHaveLength(MAX_FAILURES_OF_CLIENT);
+});
+
 test("right secrets are not counted", async () => {
   await using endpoint = await startTokenEndpoint();
   for (let i = 0; i < MAX_FAILURES_OF_CLIENT + 1; i++)
