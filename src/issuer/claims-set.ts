@@ -16,6 +16,8 @@ export interface TokenRequest {
   readonly audience: string | readonly string[] | undefined;
   /** How long the token is valid, in whole seconds: `exp` is `iat` plus this. */
   readonly lifetimeSeconds: number;
+  /** The NumericDate that `exp` is at most, however late the token is signed; such a token is never reused. */
+  readonly expiresBy?: number | undefined;
   /** Merged over the standard claims; `iss` is the only one of them that it may replace. */
   readonly additionalClaims: Claims;
   /** Adds `nbf`, equal to `iat`. */
@@ -49,13 +51,13 @@ export const REMEDY_BY_RESERVED_CLAIM: Readonly<Record<string, string>> = Object
  * @param issuedAt NumericDate: whole seconds since 1970-01-01T00:00:00Z
  */
 export function claimsSetOf(request: TokenRequest, issuer: string, issuedAt: number): string {
-  const { subject, audience, lifetimeSeconds } = request;
+  const { subject, audience, lifetimeSeconds, expiresBy = Number.POSITIVE_INFINITY } = request;
   return JSON.stringify({
     iss: issuer,
     sub: subject,
     ...(audience !== undefined && { aud: audience }),
     iat: issuedAt,
-    exp: issuedAt + lifetimeSeconds,
+    exp: Math.min(issuedAt + lifetimeSeconds, expiresBy),
     ...(request.notBefore && { nbf: issuedAt }),
     ...(request.tokenId && { jti: randomUUID() }),
     ...request.additionalClaims,

@@ -67,7 +67,8 @@ export function createTokens({ url, keys, now, observer = NOBODY }: TokensOption
     }
     const { key, longestLifetimeSeconds } = activeKeyFor(request, keySet);
     if (request.lifetimeSeconds > longestLifetimeSeconds) return keepKeyAndSign(request);
-    if (!request.reuse || request.tokenId) return sign(key, request, seconds(now()));
+    if (!request.reuse || request.tokenId || request.expiresBy !== undefined)
+      return sign(key, request, seconds(now()));
 
     const cacheKey = cacheKeyOf(key, request);
     const token = made[request.purpose].get(cacheKey);

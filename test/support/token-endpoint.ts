@@ -55,6 +55,8 @@ export interface TestTokenEndpointOptions {
   readonly endpoint?: string;
   /** Claims that a token has to have to be exchanged. Default: none. */
   readonly requiredClaims?: readonly string[];
+  /** A further entry of `authenticators`, in YAML. */
+  readonly moreAuthenticators?: string;
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
   readonly onRequestEnd?: RequestObserver;
@@ -68,6 +70,7 @@ export async function startTokenEndpoint(options: TestTokenEndpointOptions = {})
     callers = "authenticate: [partners, staff, login], publicClients: [app]",
     endpoint = `audiences: [${API}]`,
     requiredClaims = [],
+    moreAuthenticators = "",
     now = Date.now,
     onRequestEnd,
     yaml = "",
@@ -95,6 +98,7 @@ authenticators:
     audience: orders
     algorithms: [ES256]
     requiredClaims: ${JSON.stringify(requiredClaims)}
+  ${moreAuthenticators}
 authenticate: [partners]
 tokenEndpoint: {${callers}, ${endpoint}}
 ${yaml}`,

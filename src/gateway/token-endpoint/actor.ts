@@ -1,5 +1,5 @@
 import type { Claims, JsonValue } from "../../issuer/claims-set.ts";
-import { actClaim, actorsBefore, MAX_ACTORS } from "../../policy/actor.ts";
+import { type Actor, actClaim, actorsBefore, MAX_ACTORS } from "../../policy/actor.ts";
 
 /** Whoever acts for a user, as its own issuer names it. */
 export interface Party {
@@ -20,20 +20,41 @@ export type Acting =
  * @see RFC 8693 §4.1
  */
 export function actingParty(subjectClaims: Claims, party: Party | undefined, issuer: string): Acting {
-  const { may_act: mayAct } = subjectClaims;
-  if (mayAct !== undefined && !isAllowed(mayAct, party)) return NOT_ALLOWED;
+  const { may_act: mayAct, iss: subjectIssuer } = subjectClaims;
+  const nearIssuers = [issuer, subjectIssuer];
+  if (mayAct !== undefined && !isAllowed(mayAct, party, nearIssuers)) return NOT_ALLOWED;
   const { actors, isBroken, isFull } = actorsBefore(subjectClaims);
   if (isBroken || isFull) return UNUSABLE;
-  if (!party) return { kind: "acting", act: actClaim(actors) };
+  if (!party) return { kind: "acting", act: actClaim(namedInFull(actors, subjectIssuer, issuer)) };
   const actor = { sub: party.sub, iss: party.iss === issuer ? undefined : party.iss };
   return { kind: "acting", act: actClaim([actor, ...actors]) };
 }
 
-/** A member that cannot be compared might be the one that tells two parties apart. */
-function isAllowed(mayAct: JsonValue, party: Party | undefined): boolean {
+/**
+ * A member that cannot be compared might be the one that tells two parties apart.
+ *
+ * @param nearIssuers whose parties may be named by `sub` alone: somebody of a third issuer can have the same name
+ */
+function isAllowed(
+  mayAct: JsonValue,
+  party: Party | undefined,
+  nearIssuers: readonly (JsonValue | undefined)[],
+): boolean {
   if (typeof mayAct !== "object" || mayAct === null || Array.isArray(mayAct) || !party) return false;
-  const { sub, iss = party.iss, ...others } = mayAct;
-  return sub === party.sub && iss === party.iss && Object.keys(others).length === 0;
+  const { sub, iss, ...others } = mayAct;
+  const isOfIssuer = iss === undefined ? nearIssuers.includes(party.iss) : iss === party.iss;
+  return sub === party.sub && isOfIssuer && Object.keys(others).length === 0;
+}
+
+/** Whom another issuer names by `sub` alone is its own, and none of the clients here: the first gets its name in full. */
+function namedInFull(
+  [first, ...before]: readonly Actor[],
+  subjectIssuer: JsonValue | undefined,
+  issuer: string,
+): readonly Actor[] {
+  if (!first) return [];
+  const iss = first.iss ?? (subjectIssuer === issuer ? undefined : String(subjectIssuer));
+  return [{ ...first, iss }, ...before];
 }
 
 const NOT_ALLOWED: Acting = {

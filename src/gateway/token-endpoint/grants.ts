@@ -27,6 +27,8 @@ export interface Grant {
   readonly scopes: readonly string[];
   /** The token must not live longer, in seconds; `undefined`: as long as any. */
   readonly maxLifetimeSeconds: number | undefined;
+  /** When that is, whenever the token is signed: a NumericDate. */
+  readonly expiresBy: number | undefined;
   /** What the answer says of the token (RFC 8693 §2.2.1); `undefined` where it says nothing. */
   readonly issuedTokenType: string | undefined;
 }
@@ -42,6 +44,7 @@ export function clientCredentialsGrant(client: Client): Grant | Refused {
     act: undefined,
     scopes: scopesOf(user.claims),
     maxLifetimeSeconds: undefined,
+    expiresBy: undefined,
     issuedTokenType: undefined,
   };
 }
@@ -89,7 +92,8 @@ export async function tokenExchangeGrant(
   const party = partyOf(client, actor?.user, issuer);
   const acting = actingParty(subject.user.claims, party, issuer);
   if (acting.kind === "refused") return invalidRequest(acting.detail);
-  const maxLifetimeSeconds = Math.floor(Number(subject.user.claims.exp)) - Math.floor(now() / 1000);
+  const expiresBy = Math.floor(Number(subject.user.claims.exp));
+  const maxLifetimeSeconds = expiresBy - Math.floor(now() / 1000);
   if (!(maxLifetimeSeconds >= 1)) return invalidRequest("the subject_token has expired");
   const held = scopesOf(subject.user.claims);
   return {
@@ -99,6 +103,7 @@ export async function tokenExchangeGrant(
     act: acting.act,
     scopes: client.kind === "public" ? held : withinLimits(held, client.user.claims),
     maxLifetimeSeconds,
+    expiresBy,
     issuedTokenType: requestedType,
   };
 }

@@ -41,7 +41,8 @@ function isResource(resource: string): boolean {
  */
 export function scopeOf(form: Form, held: readonly string[]): Narrowing<readonly string[]> {
   const [wanted] = form.get("scope") ?? [];
-  if (wanted === undefined) return granted([...new Set(held)]);
+  // What is no scope by itself could become two others in the list.
+  if (wanted === undefined) return granted([...new Set(held)].filter((scope) => SCOPE_TOKEN.test(scope)));
   const scopes = wanted.split(" ");
   if (!scopes.every((scope) => SCOPE_TOKEN.test(scope)))
     return invalidScope("scope is a list of words with one space between them");

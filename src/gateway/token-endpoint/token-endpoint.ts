@@ -96,6 +96,7 @@ export function createTokenEndpoint(
       subject: grant.user.sub,
       audience: target.value,
       lifetimeSeconds: Math.min(lifetimeSeconds, grant.maxLifetimeSeconds ?? lifetimeSeconds),
+      expiresBy: grant.expiresBy,
       additionalClaims: {
         ...(evaluate(additionalClaims, contextOf(grant.user)) as Claims),
         client_id: grant.clientId,

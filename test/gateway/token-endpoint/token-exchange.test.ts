@@ -1,6 +1,11 @@
+import { decodeJwt } from "jose";
 import { beforeAll, describe, expect, test } from "vitest";
 import { MAX_ACTORS } from "../../../src/policy/actor.ts";
-import { generateTestKeyPair } from "../../support/identity-provider.ts";
+import {
+  generateTestKeyPair,
+  startIdentityProvider,
+  type TestIdentityProvider,
+} from "../../support/identity-provider.ts";
 import { keptLog } from "../../support/log.ts";
 import {
   API,
@@ -85,6 +90,22 @@ describe("the scope", () => {
     expect(answer.body.scope).toBe("admin");
   });
 
+  test.each([
+    ["a list with an entry that would become two scopes", { scp: ["orders.read admin", "openid"] }, "openid"],
+    ["an entry that no scope can be", { scope: ["\u0000", '"', "", "openid"] }, "openid"],
+    ["a text with too many spaces", { scope: " openid  email " }, "openid email"],
+    ["an empty text", { scope: "" }, undefined],
+  ])("is made of words alone: %s", async (_, claims, scope) => {
+    const answer = await endpoint.ask({
+      grant_type: TOKEN_EXCHANGE,
+      client_id: "app",
+      subject_token: await endpoint.provider.sign(claims),
+      subject_token_type: JWT_TYPE,
+    });
+    expect(answer.body.scope).toBe(scope);
+    expect((await endpoint.claimsOf(answer)).scope).toBe(scope);
+  });
+
   test.each(["admin", "orders.write"])("does not become wider: %s is refused", async (scope) => {
     const answer = await endpoint.exchange({ scope: "orders.read admin" }, { scope });
     expect(answer).toMatchObject({ status: 400, body: { error: "invalid_scope" } });
@@ -96,6 +117,15 @@ test("a token does not outlive the one that it was exchanged for", async () => {
   const answer = await endpoint.exchange({ exp });
   expect(answer.body.expires_in).toBe(42);
   expect(await endpoint.claimsOf(answer)).toMatchObject({ exp });
+});
+
+test("a token does not outlive it however late it is signed", async () => {
+  // Whoever looks at the clock again finds the next second.
+  let time = now;
+  await using other = await startTokenEndpoint({ now: () => (time += 1000) });
+  const exp = Math.floor(now / 1000) + 200;
+  const { body } = await other.exchange({ exp });
+  expect(decodeJwt(String(body.access_token)).exp).toBe(exp);
 });
 
 test("a token that is only good by the allowance for clocks is not exchanged", async () => {
@@ -156,6 +186,37 @@ describe("who acts", () => {
     const answer = await endpoint.exchange({ may_act: claim });
     expect(answer.status).toBe(status);
     if (status === 400) expect(answer.body.error).toBe("invalid_request");
+  });
+
+  test("is not a client of this issuer where the user's own issuer says so", async () => {
+    const answer = await endpoint.ask({
+      grant_type: TOKEN_EXCHANGE,
+      client_id: "app",
+      subject_token: await endpoint.provider.sign({ act: { sub: "acme" } }),
+      subject_token_type: JWT_TYPE,
+    });
+    expect((await endpoint.claimsOf(answer)).act).toEqual({ sub: "acme", iss: endpoint.provider.url });
+  });
+
+  test("is not somebody of a third issuer whom may_act names by sub alone", async () => {
+    await using third = await startIdentityProvider({ now: () => now });
+    await using other = await startTokenEndpoint({
+      callers: "authenticate: [third, login], publicClients: [app]",
+      moreAuthenticators: `third: {type: jwt, issuer: "${third.url}", audience: orders, algorithms: [ES256]}`,
+      now: () => now,
+    });
+    const ask = async (mayAct: object, actor: TestIdentityProvider) =>
+      other.ask({
+        grant_type: TOKEN_EXCHANGE,
+        client_id: "app",
+        subject_token: await other.provider.sign({ may_act: mayAct }),
+        subject_token_type: JWT_TYPE,
+        actor_token: await actor.sign({ sub: "agent" }),
+        actor_token_type: JWT_TYPE,
+      });
+    expect(await ask({ sub: "agent" }, other.provider)).toMatchObject({ status: 200 });
+    expect(await ask({ sub: "agent" }, third)).toMatchObject({ status: 400 });
+    expect(await ask({ sub: "agent", iss: third.url }, third)).toMatchObject({ status: 200 });
   });
 
   test("is not a client without a secret, where may_act says who may", async () => {
