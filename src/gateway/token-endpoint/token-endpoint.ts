@@ -5,7 +5,8 @@ import { evaluate, type TemplateContext } from "../../policy/template.ts";
 import type { User } from "../../policy/user.ts";
 import type { Answers } from "../answers.ts";
 import type { ClientRequest, ClientResponse } from "../client/client-message.ts";
-import { beginResponse, endResponse, isGone } from "../client/client-response.ts";
+import { announceEnd, beginResponse, endResponse, isGone } from "../client/client-response.ts";
+import { hasUnreadBody } from "../client/message-body.ts";
 import { receivedFieldsOf } from "../client/received-fields.ts";
 import type { Refused } from "../decision.ts";
 import type { RequestRecord } from "../request-record.ts";
@@ -171,6 +172,8 @@ function answerPreflight(clientResponse: ClientResponse, corsFields: Readonly<Re
     "access-control-max-age": "86400",
   };
   const isOpen = "access-control-allow-origin" in corsFields;
+  // Nobody reads the body, so that what is wrong with it must not be answered behind this.
+  if (hasUnreadBody(clientResponse.req)) announceEnd(clientResponse);
   beginResponse(clientResponse, 204, { allow: ALLOWED_METHODS, ...corsFields, ...(isOpen && permissions) });
   endResponse(clientResponse);
 }

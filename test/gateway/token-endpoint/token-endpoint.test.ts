@@ -1,8 +1,10 @@
 import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
+import { LINGER_MILLISECONDS } from "../../../src/gateway/client/client-response.ts";
 import { MAX_FORM_BYTES } from "../../../src/gateway/token-endpoint/form.ts";
 import { connectHttp2, LISTEN_HTTP2 } from "../../support/http2-client.ts";
-import { exchange, sendRaw } from "../../support/raw-client.ts";
+import { exchange, sendRaw, statusesOf } from "../../support/raw-client.ts";
 import { startSidecar } from "../../support/sidecar.ts";
 import {
   ACME_KEY,
@@ -221,6 +223,17 @@ describe("a page in a browser", () => {
     expect(await endpoint.claimsOf(answer)).toMatchObject({ sub: "alice", client_id: "app" });
     const refused = await endpoint.ask({ ...parameters, scope: "admin" }, origin);
     expect(refused.headers.get("access-control-allow-origin")).toBe("*");
+  });
+
+  test("gets one answer whatever becomes of the body of its preflight", async () => {
+    const socket = connect(endpoint.sidecar.port, "127.0.0.1");
+    const answer = exchange(
+      socket,
+      "OPTIONS /__issuer/token HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+    );
+    await sleep(2 * LINGER_MILLISECONDS);
+    socket.write("no chunk\r\n");
+    expect(statusesOf(await answer)).toEqual([204]);
   });
 
   test("may not where every client has a secret", async () => {
