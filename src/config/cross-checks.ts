@@ -1,4 +1,4 @@
-import { dirname, resolve } from "node:path";
+import { sep } from "node:path";
 import { canonicalFieldName } from "../gateway/field-names.ts";
 import { formatAddress } from "../gateway/listen/listen-options.ts";
 import { clientCertificateProblem } from "./authenticators/client-certificate.ts";
@@ -77,13 +77,13 @@ function twoActors(
 /**
  * What is wrong between parts of a configuration that are right in themselves.
  *
- * @param file the name of the file that says it
+ * @param file where it stands, absolute
  */
 export function lateProblemsOf(config: Config, file: string): CrossProblem[] {
   return [
     ...aboutListeners(config),
     ...aboutWorkers(config),
-    ...aboutIdentityFiles(config, resolve(file)),
+    ...aboutIdentityFiles(config, file),
     ...aboutAuthenticators(config),
   ];
 }
@@ -116,26 +116,34 @@ function aboutWorkers({ workers, issuer }: Config): CrossProblem[] {
   return [{ path: ["workers"], message }];
 }
 
-function aboutIdentityFiles(
-  { identity, issuer: { keys } }: Config,
-  configurationFile: string,
-): CrossProblem[] {
+function aboutIdentityFiles(config: Config, file: string): CrossProblem[] {
+  const files = config.identity?.files ?? [];
+  if (files.length === 0) return [];
+  const { keys } = config.issuer;
+  const keyDirectory = keys.kind === "directory" ? keys.directory : undefined;
+  const named = new Set([file, ...textsNamingFilesIn(config)]);
   const seen = new Set<string>();
-  const problemOf = (path: string): string | undefined => {
-    if (seen.has(path)) return "another file of the list has this path; each needs one of its own";
+  return files.flatMap(({ path }, index): CrossProblem[] => {
+    const problem = (message: string) => [{ path: ["identity", "files", index, "path"], message }];
+    if (seen.has(path)) return problem("another file of the list has this path; each needs one of its own");
     seen.add(path);
-    // Whatever stands at a path is replaced.
-    if (path === configurationFile) return "this is the configuration itself; choose another path";
-    if (keys.kind === "files" && keys.files.includes(path))
-      return "this is a signing key; choose another path";
-    if (keys.kind === "directory" && [path, dirname(path)].includes(keys.directory))
-      return "the key directory is for signing keys alone; choose another folder";
-    return undefined;
-  };
-  return (identity?.files ?? []).flatMap(({ path }, index): CrossProblem[] => {
-    const message = problemOf(path);
-    return message ? [{ path: ["identity", "files", index, "path"], message }] : [];
+    if (keyDirectory !== undefined && (path === keyDirectory || path.startsWith(keyDirectory + sep)))
+      return problem(`the key directory ${keyDirectory} is for keys alone; choose another path`);
+    if (named.has(path))
+      return problem(`a token would take the place of ${path}, which the sidecar reads; choose another path`);
+    return [];
   });
+}
+
+/** Every text where the configuration names files; what of it is none is no absolute path either, or in nobody's way. */
+function textsNamingFilesIn({ issuer, listen, admin, upstream, authenticators, policies }: Config): string[] {
+  const places: unknown[] = [issuer.keys, listen, admin, upstream, authenticators];
+  for (const policy of policies) places.push(policy.upstream, policy.module);
+  const texts: string[] = [];
+  for (const value of places)
+    if (typeof value === "string") texts.push(value);
+    else if (typeof value === "object" && value !== null) places.push(...Object.values(value));
+  return texts;
 }
 
 function aboutAuthenticators({ authenticators, policies, listen }: Config): CrossProblem[] {

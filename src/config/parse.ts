@@ -98,7 +98,7 @@ export function parseConfig(text: string, options: ParseOptions): ParsedConfig {
       return shown;
     },
   });
-  const lateProblems = lateProblemsOf(config, file).map(placed);
+  const lateProblems = lateProblemsOf(config, resolve(file)).map(placed);
   if (lateProblems.length > 0) throw new ConfigError(lateProblems);
   const { positionOf } = document;
   const warnings = warningsOf(config, checked.data).map(({ path, message }): Problem => {

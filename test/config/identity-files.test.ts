@@ -4,7 +4,7 @@ import { ConfigError, createIssuer, parseConfig } from "../../src/index.ts";
 
 const OPTIONS = { file: "/etc/countersign/sidecar.yaml", env: { GID: "1000" } };
 const configOf = (identity: string) =>
-  parseConfig(`upstream: http://127.0.0.1:9\nidentity: ${identity}\n`, OPTIONS).config;
+  parseConfig(`{upstream: 'http://127.0.0.1:9', identity: ${identity}}`, OPTIONS).config;
 
 /** The problems of a configuration, each as its key and what is wrong. */
 function problemsOf(identity: string): string[] {
@@ -113,27 +113,37 @@ test.each([
     ["identity.files[0].path: expected a file, and this is written as a folder is"],
   ],
   [
-    "files: [{path: ../countersign/sidecar.yaml, audience: x}]",
-    ["identity.files[0].path: this is the configuration itself; choose another path"],
+    "files: [{path: keys-of/aws, audience: x}, {path: ../countersign/sidecar.yaml, audience: x}]",
+    [
+      "identity.files[1].path: a token would take the place of /etc/countersign/sidecar.yaml, which the sidecar reads; choose another path",
+    ],
   ],
   [
-    "files: [{path: keys/ring.1.json, audience: x}, {path: keys, audience: x}, {path: keys-of/aws, audience: x}]",
-    [
-      "identity.files[0].path: the key directory is for signing keys alone; choose another folder",
-      "identity.files[1].path: the key directory is for signing keys alone; choose another folder",
-    ],
+    "files: [{path: keys/token, audience: x}, {path: keys, audience: x}]",
+    ["", ""].map(
+      (_, index) =>
+        `identity.files[${index}].path: the key directory /etc/countersign/keys is for keys alone; choose another path`,
+    ),
   ],
 ])("identity: {account: a, %s} is refused", (keys, expected) => {
   expect(problemsOf(`{account: a, ${keys}}`)).toEqual(expected);
 });
 
-test("a file of identity is not one of a signing key", () => {
-  const keys = "issuer: {keys: {files: [secrets/signing.pem]}}";
-  const identity = "identity: {account: a, files: [{path: secrets/signing.pem, audience: x}]}";
-  expect(() => parseConfig(`upstream: http://127.0.0.1:9\n${keys}\n${identity}\n`, OPTIONS)).toThrow(
-    "identity.files[0].path: this is a signing key; choose another path",
-  );
-});
+test.each(["own.pem", "clients.yaml", "policy.mjs"])(
+  "a file of identity is none that the sidecar reads: %s",
+  (name) => {
+    const yaml = `
+upstream: http://127.0.0.1:9
+issuer: {keys: {files: [own.pem]}}
+authenticators: {partners: {type: apiKey, header: X-Api-Key, keysFile: clients.yaml}}
+authenticate: [partners]
+policies: [{name: all, module: {file: policy.mjs}}]
+identity: {account: a, files: [{path: ${name}, audience: x}]}`;
+    expect(() => parseConfig(yaml, OPTIONS)).toThrow(
+      `identity.files[0].path: a token would take the place of /etc/countersign/${name}, which the sidecar reads; choose another path`,
+    );
+  },
+);
 
 test("an issuer without a sidecar keeps no files, and does not know the key", async () => {
   const options = { url: "https://a.example", keys: { ephemeral: true as const } };
