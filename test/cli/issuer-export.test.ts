@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { once } from "node:events";
 import {
@@ -219,6 +219,17 @@ test("everybody may read the files, whatever the process masks, and a link is re
   expect(readFileSync(join(place.path, "elsewhere"), "utf8")).toBe("mine");
   expect(modeOf(`site/${JWKS}`)).toBe("644");
 });
+
+test.skipIf(process.platform === "win32")(
+  "a FIFO in the place of a file is replaced, and nobody waits for it",
+  async () => {
+    using place = await placeWithKeys();
+    mkdirSync(join(place.path, "site/.well-known"), { recursive: true });
+    execFileSync("mkfifo", [join(place.path, "site", JWKS)]);
+    expect((await place.export("site")).code).toBe(0);
+    expect(place.kids()).toHaveLength(2);
+  },
+);
 
 test("the JWK Set is written first, and what cannot be written is named", async () => {
   using place = await placeWithKeys();

@@ -1,4 +1,5 @@
-import { chmod, mkdir, readFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { chmod, mkdir, open } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { CountersignError, reasonOf } from "../../errors.ts";
 import { replaceFile, syncDirectory } from "../../whole-file.ts";
@@ -45,9 +46,21 @@ async function put(file: string, body: string): Promise<boolean> {
 const PUBLIC_FILE = 0o644;
 const PUBLIC_FOLDER = 0o755;
 
+/** No document is that long; what is longer is another file, and is not read. */
+const MAX_BYTES = 1024 * 1024;
+
+/** @returns `undefined` where there is nothing, and "" where there is something else than a document */
 async function textOf(file: string): Promise<string | undefined> {
   try {
-    return await readFile(file, "utf8");
+    // A FIFO keeps nobody waiting. Windows has no such flag.
+    const { O_RDONLY, O_NONBLOCK = 0 } = constants;
+    const handle = await open(file, O_RDONLY | O_NONBLOCK);
+    try {
+      const stats = await handle.stat();
+      return stats.isFile() && stats.size <= MAX_BYTES ? await handle.readFile("utf8") : "";
+    } finally {
+      await handle.close();
+    }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
