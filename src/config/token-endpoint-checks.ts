@@ -1,3 +1,4 @@
+import { normalized } from "../policy/authenticators/basic-credentials.ts";
 import { ANONYMOUS } from "./authenticators/sections.ts";
 import type { CrossProblem } from "./cross-checks.ts";
 import { nearest } from "./problems.ts";
@@ -42,7 +43,7 @@ export function tokenEndpointProblemsOf(file: unknown): CrossProblem[] {
     });
   const withSecret = new Set([...seen].flatMap((name) => namesIn(sections[name as string])));
   for (const [index, clientId] of listOf(publicClients).entries())
-    if (withSecret.has(clientId))
+    if (typeof clientId === "string" && withSecret.has(normalized(clientId)))
       problems.push({
         path: ["tokenEndpoint", "publicClients", index],
         message: "a client of this name has a secret: nobody could tell the two apart; choose another",
@@ -62,10 +63,10 @@ function nameProblem(name: string, type: unknown, names: readonly string[]): str
 }
 
 /** Who is known by a secret that stands in the file itself. */
-function namesIn(authenticator: unknown): unknown[] {
+function namesIn(authenticator: unknown): string[] {
   const { keys, users } = mapOf(authenticator);
   return [...listOf(keys), ...listOf(users)].flatMap((entry) => {
     const { subject, username } = mapOf(entry);
-    return [subject, username].filter((name) => name !== undefined);
+    return [subject, username].filter((name) => typeof name === "string").map(normalized);
   });
 }

@@ -5,7 +5,7 @@ import { parseConfig } from "../../src/index.ts";
 const AUTHENTICATORS = `
 upstream: http://127.0.0.1:9000
 authenticators:
-  partners: {type: apiKey, header: X-Api-Key, keys: [{subject: acme, sha256: ${"a".repeat(64)}}]}
+  partners: {type: apiKey, header: X-Api-Key, keys: [{subject: acme, sha256: ${"a".repeat(64)}}, {subject: "caf\u00e9", sha256: ${"b".repeat(64)}}]}
   staff: {type: basic, users: [{username: ops, passwordHash: "$2b$10$${"a".repeat(53)}"}]}
   login: {type: jwt, issuer: https://login.example.com, audience: orders}
   edge: {type: trustedHeader, header: X-User, from: [10.0.0.0/8]}
@@ -86,6 +86,11 @@ describe("a problem is", () => {
       "a client without a secret that could do nothing",
       "{authenticate: [partners], publicClients: [app], audiences: [a]}",
       "tokenEndpoint.publicClients: they can only exchange tokens: name an authenticator of the type jwt under authenticate",
+    ],
+    [
+      "a client without a secret whose name is another's in another form of Unicode",
+      '{authenticate: [partners, login], publicClients: ["cafe\u0301"], audiences: [a]}',
+      "tokenEndpoint.publicClients[0]: a client of this name has a secret: nobody could tell the two apart; choose another",
     ],
     [
       "a client without a secret that has one",

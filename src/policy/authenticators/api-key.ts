@@ -2,6 +2,7 @@ import { hash, timingSafeEqual } from "node:crypto";
 import { openWatchedFile } from "../../watched-files.ts";
 import { isMistyped } from "./api-key-text.ts";
 import { type Authenticator, invalid, type Outcome, REALM, type Surroundings } from "./authenticator.ts";
+import { normalized } from "./basic-credentials.ts";
 import { findCredential, placeOf } from "./credential-source.ts";
 import type { ApiKey, ApiKeyOptions } from "./options.ts";
 
@@ -60,7 +61,8 @@ export async function openApiKey(
     },
     checkSecret(clientId, clientSecret) {
       const outcome = check(clientSecret);
-      return outcome.kind === "user" && outcome.user.sub !== clientId ? UNKNOWN : outcome;
+      const isOther = outcome.kind === "user" && normalized(outcome.user.sub) !== normalized(clientId);
+      return isOther ? UNKNOWN : outcome;
     },
     challenge(invalidReason) {
       const scheme = source.kind === "header" ? (source.scheme ?? "ApiKey") : "ApiKey";

@@ -1,5 +1,6 @@
 import { decodeProtectedHeader } from "jose";
 import { beforeAll, describe, expect, test } from "vitest";
+import { apiKeyEntry } from "../../support/api-keys.ts";
 import {
   ACME_KEY,
   API,
@@ -72,6 +73,18 @@ describe("a client shows its secret", () => {
   test("in the body", async () => {
     const answer = await endpoint.ask({ ...grant, client_id: "acme", client_secret: ACME_KEY });
     expect(await endpoint.claimsOf(answer)).toMatchObject({ sub: "acme" });
+  });
+
+  test("whose name is written with combining characters, on either side", async () => {
+    const key = "key of the café, long enough";
+    await using other = await startTokenEndpoint({
+      callers: "authenticate: [more]",
+      moreAuthenticators: `more: {type: apiKey, header: X-Key, keys: [${apiKeyEntry(key, "cafe\u0301")}]}`,
+    });
+    for (const clientId of ["cafe\u0301", "caf\u00e9"]) {
+      const grant = { grant_type: CLIENT_CREDENTIALS, client_id: clientId, client_secret: key };
+      expect((await other.ask(grant)).status).toBe(200);
+    }
   });
 
   test("that is a password", async () => {
