@@ -103,7 +103,7 @@ authenticate: [partners]
 tokenEndpoint: {${callers}, ${endpoint}}
 ${yaml}`,
   });
-  const url = `${sidecar.issuer.url}/token`;
+  const url = `${sidecar.url}/__issuer/token`;
 
   async function ask(
     parameters: Parameters,

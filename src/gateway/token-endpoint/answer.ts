@@ -14,6 +14,7 @@ const ERROR_BY_CODE: Partial<Readonly<Record<RequestErrorCode, string>>> = {
   ERR_OAUTH_INVALID_SCOPE: "invalid_scope",
   ERR_OAUTH_INVALID_TARGET: "invalid_target",
   ERR_BODY_TOO_LARGE: "invalid_request",
+  ERR_REQUEST_TIMEOUT: "invalid_request",
   ERR_TOO_MANY_ATTEMPTS: "temporarily_unavailable",
   ERR_AUTHENTICATION_UNAVAILABLE: "temporarily_unavailable",
   ERR_SIGNING_FAILED: "temporarily_unavailable",

@@ -2,12 +2,15 @@ import type { ClientRequest, ClientResponse } from "../client/client-message.ts"
 import { sendContinue } from "../client/client-response.ts";
 import { expectsContinue } from "../client/message-body.ts";
 import type { Refusal } from "../problem.ts";
+import { REQUEST_LATE } from "../request-problems.ts";
 
 /** The parameters of a form by name. One without a value counts as left out (RFC 6749 §3.2). */
 export type Form = ReadonlyMap<string, readonly string[]>;
 
 /** Two tokens, and what is said of them, are far below it. */
 export const MAX_FORM_BYTES = 64 * 1024;
+/** So long a client may take for them: a secret that was withdrawn meanwhile is good until the form is whole. */
+const FORM_TIMEOUT_MILLISECONDS = 15_000;
 
 /** Parameters that may be there more than once (RFC 8693 §2.1, RFC 8707 §2). */
 const REPEATABLE: ReadonlySet<string> = new Set(["resource", "audience"]);
@@ -29,6 +32,7 @@ export async function readForm(
   clientRequest: ClientRequest,
   clientResponse: ClientResponse,
   record: { receivedBytes: number },
+  timeoutMilliseconds = FORM_TIMEOUT_MILLISECONDS,
 ): Promise<FormReading> {
   const { headers } = clientRequest;
   if (!isForm(headers["content-type"]))
@@ -36,7 +40,7 @@ export async function readForm(
   if (headers["content-encoding"] !== undefined) return malformed("the body must not be compressed");
   if (Number(headers["content-length"] ?? 0) > MAX_FORM_BYTES) return TOO_LARGE;
   if (expectsContinue(clientRequest)) sendContinue(clientResponse);
-  const body = await readBody(clientRequest, record);
+  const body = await readBody(clientRequest, record, timeoutMilliseconds);
   if (!Buffer.isBuffer(body)) return body;
   let text: string;
   try {
@@ -58,11 +62,13 @@ function isForm(contentType: string | undefined): boolean {
 function readBody(
   clientRequest: ClientRequest,
   record: { receivedBytes: number },
+  timeoutMilliseconds: number,
 ): Promise<Buffer | Exclude<FormReading, { kind: "form" }>> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     const stop = (reading: Buffer | Exclude<FormReading, { kind: "form" }>) => {
       clientRequest.removeListener("data", take);
+      clearTimeout(deadline);
       resolve(reading);
     };
     const take = (chunk: Buffer) => {
@@ -70,6 +76,7 @@ function readBody(
       if (record.receivedBytes > MAX_FORM_BYTES) stop(TOO_LARGE);
       else chunks.push(chunk);
     };
+    const deadline = setTimeout(() => stop(LATE), timeoutMilliseconds);
     clientRequest.on("data", take);
     clientRequest.on("end", () => stop(Buffer.concat(chunks)));
     // A client that goes away in the middle, or a stream that is reset.
@@ -99,6 +106,7 @@ function malformed(detail: string): Refusal {
 }
 
 const GONE = { kind: "gone" } as const;
+const LATE: Refusal = { kind: "refused", ...REQUEST_LATE };
 const TOO_LARGE: Refusal = {
   kind: "refused",
   code: "ERR_BODY_TOO_LARGE",

@@ -87,6 +87,8 @@ export async function tokenExchangeGrant(
     ? await holderOf(form, "actor_token", record, authenticators)
     : undefined;
   if (actor?.kind === "refused") return actor;
+  // Its subject may be anybody whose token was exchanged here: a client of this issuer shows its secret.
+  if (actor?.user.claims.iss === issuer) return invalidRequest("the actor_token is one of this issuer");
   record.authentication = subject;
 
   const party = partyOf(client, actor?.user, issuer);

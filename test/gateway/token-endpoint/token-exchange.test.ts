@@ -149,6 +149,25 @@ describe("who acts", () => {
     });
   });
 
+  test("is nobody whose token this issuer has made, as its subject may be anybody's", async () => {
+    // Nobody has to answer at the URL: the keys of an issuer's own tokens are at hand.
+    const issuer = "http://127.0.0.1:9/__issuer";
+    await using other = await startTokenEndpoint({
+      callers: "authenticate: [partners, own, login]",
+      moreAuthenticators: `own: {type: jwt, issuer: "${issuer}", audience: ${API}, algorithms: [EdDSA]}`,
+      yaml: `issuer: {url: "${issuer}", keys: {ephemeral: true}}`,
+    });
+    const own = await other.sidecar.issuer.signJwt({ subject: "acme", audience: API });
+    const answer = await other.exchange(
+      { may_act: { sub: "acme", iss: issuer } },
+      { actor_token: own, actor_token_type: JWT_TYPE },
+    );
+    expect(answer).toMatchObject({
+      status: 400,
+      body: { error: "invalid_request", error_description: "the actor_token is one of this issuer" },
+    });
+  });
+
   test("stands around those who acted before, and of them nothing but sub and iss is kept", async () => {
     const act = { sub: "gateway", iss: "https://edge", note: "x", act: { sub: "edge" } };
     const answer = await endpoint.exchange({ act });
