@@ -3,7 +3,7 @@ import type { ListenAddress } from "../gateway/listen/listen-options.ts";
 import { pendingSecondsOf, retiringSecondsOf } from "../issuer/keys/ring.ts";
 import { parseRange } from "../policy/authenticators/address-ranges.ts";
 import type { AuthenticatorOptions, JwtOptions } from "../policy/authenticators/options.ts";
-import type { Policy } from "../policy/policy.ts";
+import type { Policy, TokenSettings } from "../policy/policy.ts";
 import type { Config } from "./config.ts";
 import type { KeyPath } from "./document.ts";
 import { keyNeedsOf } from "./key-needs.ts";
@@ -192,12 +192,30 @@ function aboutAuthenticators(config: Config): Warning[] {
   });
 }
 
-/** Tokens of the issuer here that would never be accepted. */
-function aboutOwnTokens({ algorithms }: JwtOptions, path: KeyPath, config: Config): Warning[] {
+/** Tokens of the issuer here that would never be accepted, or that were not made for this. */
+function aboutOwnTokens(
+  { algorithms, audiences, typ }: JwtOptions,
+  path: KeyPath,
+  config: Config,
+): Warning[] {
+  const isForBackend = config.policies.some(
+    ({ token }) =>
+      token !== "none" && fixedAudiencesOf(token).some((audience) => audiences.includes(audience)),
+  );
+  if (typ === undefined && isForBackend) {
+    const message =
+      "takes what policies put on requests, too: they have this audience; give the API one of its own, or add the key typ: at+jwt";
+    return [{ path: [...path, "audience"], message }];
+  }
   const signing = new Set(keyNeedsOf(config).map(({ algorithm }) => algorithm));
   if (algorithms.some((algorithm) => signing.has(algorithm))) return [];
   const message = `no token of this issuer is accepted: they are signed with ${[...signing].join(", ")}; add the key algorithms: [${[...signing][0]}]`;
   return [{ path, message }];
+}
+
+/** The audiences of a policy's tokens, as far as they do not depend on the request. */
+function fixedAudiencesOf({ audience }: TokenSettings): string[] {
+  return audience?.kind === "literal" ? [audience.value].flat().map(String) : [];
 }
 
 /** Whom an authenticator believes without having a reason to. */

@@ -141,9 +141,9 @@ test("where the issuer's URL leads elsewhere, the endpoint has to say where it i
 });
 
 describe("an authenticator of the issuer's own tokens", () => {
-  const own = (algorithms: string) => {
+  const own = (algorithms: string, more = "") => {
     const jwt = `{type: jwt, issuer: "http://127.0.0.1:8080/__issuer", audience: a${algorithms}}`;
-    const yaml = `upstream: http://127.0.0.1:9000\nauthenticators: {own: ${jwt}}\nauthenticate: [own]\n`;
+    const yaml = `upstream: http://127.0.0.1:9000\nauthenticators: {own: ${jwt}}\nauthenticate: [own]\n${more}`;
     return parseConfig(yaml, { file: "sidecar.yaml", env: {} }).warnings.map(({ message }) => message);
   };
 
@@ -151,6 +151,15 @@ describe("an authenticator of the issuer's own tokens", () => {
     expect(own("")).toEqual([
       "no token of this issuer is accepted: they are signed with EdDSA; add the key algorithms: [EdDSA]",
     ]);
+  });
+
+  test("that takes what policies put on requests is told of, unless it looks at the type", () => {
+    const take = ", algorithms: [EdDSA]";
+    expect(own(take, "token: {audience: [b, a]}\n")).toEqual([
+      "takes what policies put on requests, too: they have this audience; give the API one of its own, or add the key typ: at+jwt",
+    ]);
+    expect(own(`${take}, typ: at+jwt`, "token: {audience: a}\n")).toEqual([]);
+    expect(own(take, "token: {audience: b}\n")).toEqual([]);
   });
 
   test("is no cause for doubt otherwise", () => {
