@@ -110,6 +110,17 @@ describe("a token is used again", () => {
     },
   );
 
+  test("but not as one of another type, nor where its end is fixed", async () => {
+    await using issuer = await openTokens();
+    const first = issuer.tokenFor(REQUEST);
+    const accessToken = String(issuer.tokenFor({ ...REQUEST, type: "at+jwt" }));
+    expect(decodeProtectedHeader(accessToken).typ).toBe("at+jwt");
+    const expiresBy = START / 1000 + 7;
+    const ending = String(issuer.tokenFor({ ...REQUEST, expiresBy }));
+    expect(decodeJwt(ending).exp).toBe(expiresBy);
+    expect(issuer.tokenFor(REQUEST)).toBe(first);
+  });
+
   test("but not before its own time, when the clock was set back", async () => {
     await using issuer = await openTokens();
     issuer.tokenFor(REQUEST);

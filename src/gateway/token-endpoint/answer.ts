@@ -1,5 +1,6 @@
 import type { RequestErrorCode } from "../../errors.ts";
 import { statusByCode } from "../../errors.ts";
+import { describable } from "../../policy/authenticators/authenticator.ts";
 import type { ClientResponse } from "../client/client-message.ts";
 import { announceEnd, beginResponse, endResponse, isGone, writePiece } from "../client/client-response.ts";
 import { hasUnreadBody } from "../client/message-body.ts";
@@ -47,9 +48,4 @@ export function answerJson(
   });
   writePiece(clientResponse, body);
   endResponse(clientResponse);
-}
-
-/** RFC 6749 §5.2 leaves quotes, backslashes and everything outside of ASCII out of a description. */
-function describable(detail: string): string {
-  return detail.replaceAll(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'");
 }

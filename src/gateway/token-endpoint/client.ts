@@ -9,6 +9,7 @@ import type { Refused } from "../decision.ts";
 import type { RequestRecord } from "../request-record.ts";
 import type { Attempts } from "./attempts.ts";
 import type { Form } from "./form.ts";
+import { invalidRequest } from "./refusals.ts";
 
 /** Who asks for a token. */
 export type Client =
@@ -128,10 +129,6 @@ function tooManyAttempts(waitSeconds: number): Refused {
     detail: "too many wrong secrets came from this address; try again later",
     fields: { "retry-after": String(waitSeconds) },
   };
-}
-
-function invalidRequest(detail: string): Refused {
-  return { kind: "refused", code: "ERR_OAUTH_INVALID_REQUEST", detail };
 }
 
 const NOBODY = invalidClient("the request does not say which client asks");

@@ -3,6 +3,7 @@ import { sendContinue } from "../client/client-response.ts";
 import { expectsContinue } from "../client/message-body.ts";
 import type { Refusal } from "../problem.ts";
 import { REQUEST_LATE } from "../request-problems.ts";
+import { invalidRequest } from "./refusals.ts";
 
 /** The parameters of a form by name. One without a value counts as left out (RFC 6749 §3.2). */
 export type Form = ReadonlyMap<string, readonly string[]>;
@@ -36,8 +37,8 @@ export async function readForm(
 ): Promise<FormReading> {
   const { headers } = clientRequest;
   if (!isForm(headers["content-type"]))
-    return malformed("the parameters go into the body, as application/x-www-form-urlencoded");
-  if (headers["content-encoding"] !== undefined) return malformed("the body must not be compressed");
+    return invalidRequest("the parameters go into the body, as application/x-www-form-urlencoded");
+  if (headers["content-encoding"] !== undefined) return invalidRequest("the body must not be compressed");
   if (Number(headers["content-length"] ?? 0) > MAX_FORM_BYTES) return TOO_LARGE;
   if (expectsContinue(clientRequest)) sendContinue(clientResponse);
   const body = await readBody(clientRequest, record, timeoutMilliseconds);
@@ -46,7 +47,7 @@ export async function readForm(
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(body);
   } catch {
-    return malformed("the body is not in UTF-8");
+    return invalidRequest("the body is not in UTF-8");
   }
   return parametersOf(text);
 }
@@ -91,7 +92,7 @@ function parametersOf(text: string): FormReading {
     const values = form.get(name);
     if (!values) form.set(name, [value]);
     else if (REPEATABLE.has(name)) values.push(value);
-    else return malformed(`there is more than one parameter ${shownName(name)}`);
+    else return invalidRequest(`there is more than one parameter ${shownName(name)}`);
   }
   return { kind: "form", form };
 }
@@ -99,10 +100,6 @@ function parametersOf(text: string): FormReading {
 /** The name of a parameter that the standards know; any other is the client's own text. */
 function shownName(name: string): string {
   return /^[a-z_]{1,32}$/.test(name) ? name : "of one name";
-}
-
-function malformed(detail: string): Refusal {
-  return { kind: "refused", code: "ERR_OAUTH_INVALID_REQUEST", detail };
 }
 
 const GONE = { kind: "gone" } as const;

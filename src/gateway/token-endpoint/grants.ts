@@ -9,6 +9,7 @@ import type { RequestRecord } from "../request-record.ts";
 import { actingParty, type Party } from "./actor.ts";
 import { type Client, clientIdOf } from "./client.ts";
 import type { Form } from "./form.ts";
+import { invalidRequest } from "./refusals.ts";
 
 /** RFC 6749 §4.4. */
 export const CLIENT_CREDENTIALS = "client_credentials";
@@ -25,9 +26,7 @@ export interface Grant {
   readonly act: JsonValue | undefined;
   /** The scopes that the token may have. */
   readonly scopes: readonly string[];
-  /** The token must not live longer, in seconds; `undefined`: as long as any. */
-  readonly maxLifetimeSeconds: number | undefined;
-  /** When that is, whenever the token is signed: a NumericDate. */
+  /** The NumericDate at which the token ends at the latest, and which is to come; `undefined`: there is none. */
   readonly expiresBy: number | undefined;
   /** What the answer says of the token (RFC 8693 §2.2.1); `undefined` where it says nothing. */
   readonly issuedTokenType: string | undefined;
@@ -43,7 +42,6 @@ export function clientCredentialsGrant(client: Client): Grant | Refused {
     clientId: user.sub,
     act: undefined,
     scopes: scopesOf(user.claims),
-    maxLifetimeSeconds: undefined,
     expiresBy: undefined,
     issuedTokenType: undefined,
   };
@@ -95,8 +93,7 @@ export async function tokenExchangeGrant(
   const acting = actingParty(subject.user.claims, party, issuer);
   if (acting.kind === "refused") return invalidRequest(acting.detail);
   const expiresBy = Math.floor(Number(subject.user.claims.exp));
-  const maxLifetimeSeconds = expiresBy - Math.floor(now() / 1000);
-  if (!(maxLifetimeSeconds >= 1)) return invalidRequest("the subject_token has expired");
+  if (!(expiresBy > Math.floor(now() / 1000))) return invalidRequest("the subject_token has expired");
   const held = scopesOf(subject.user.claims);
   return {
     kind: "grant",
@@ -104,7 +101,6 @@ export async function tokenExchangeGrant(
     clientId: clientIdOf(client),
     act: acting.act,
     scopes: client.kind === "public" ? held : withinLimits(held, client.user.claims),
-    maxLifetimeSeconds,
     expiresBy,
     issuedTokenType: requestedType,
   };
@@ -160,10 +156,6 @@ function withinLimits(scopes: readonly string[], clientClaims: Claims): readonly
   const isLimited = clientClaims.scope !== undefined || clientClaims.scp !== undefined;
   const limits = scopesOf(clientClaims);
   return isLimited ? scopes.filter((scope) => limits.includes(scope)) : scopes;
-}
-
-function invalidRequest(detail: string): Refused {
-  return { kind: "refused", code: "ERR_OAUTH_INVALID_REQUEST", detail };
 }
 
 const PUBLIC_CLIENT: Refused = {

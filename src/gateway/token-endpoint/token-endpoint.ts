@@ -19,6 +19,7 @@ import { CLIENT_CREDENTIALS, clientCredentialsGrant, tokenExchangeGrant } from "
 import { tokenEndpointMetadataOf } from "./metadata.ts";
 import { scopeOf, targetOf } from "./narrowing.ts";
 import type { TokenEndpointOptions } from "./options.ts";
+import { invalidRequest } from "./refusals.ts";
 
 /** The OAuth 2.0 token endpoint (RFC 6749 §3.2). */
 export interface TokenEndpoint {
@@ -66,6 +67,8 @@ export function createTokenEndpoint(
   const corsFields: Readonly<Record<string, string>> =
     publicClients.length > 0 ? { "access-control-allow-origin": "*" } : {};
 
+  const secondsUntil = (date = Number.POSITIVE_INFINITY) => date - Math.floor(now() / 1000);
+
   /** The token that is asked for, or why there is none. */
   async function respond(
     form: Form,
@@ -93,11 +96,12 @@ export function createTokenEndpoint(
     if (scopes.kind === "refused") return scopes;
     const scope = scopes.value.length > 0 ? { scope: scopes.value.join(" ") } : {};
 
+    const { expiresBy } = grant;
     const tokenRequest: TokenRequest = {
       subject: grant.user.sub,
       audience: target.value,
-      lifetimeSeconds: Math.min(lifetimeSeconds, grant.maxLifetimeSeconds ?? lifetimeSeconds),
-      expiresBy: grant.expiresBy,
+      lifetimeSeconds: Math.min(lifetimeSeconds, secondsUntil(expiresBy)),
+      expiresBy,
       additionalClaims: {
         ...(evaluate(additionalClaims, contextOf(grant.user)) as Claims),
         client_id: grant.clientId,
@@ -117,9 +121,7 @@ export function createTokenEndpoint(
     record.tokenAt = performance.now();
     // What makes it too long is what the client sent.
     if (outcome.kind === "refused")
-      return outcome.code === "ERR_TOKEN_TOO_LARGE"
-        ? { kind: "refused", code: "ERR_OAUTH_INVALID_REQUEST", detail: outcome.detail }
-        : outcome;
+      return outcome.code === "ERR_TOKEN_TOO_LARGE" ? invalidRequest(outcome.detail) : outcome;
     record.jwt = outcome.jwt;
     const { issuedTokenType } = grant;
     const body = {
@@ -184,11 +186,7 @@ function contextOf(user: User): TemplateContext {
   return { user, fact: nothing, param: nothing, header: nothing, query: nothing };
 }
 
-const NO_GRANT_TYPE: Refused = {
-  kind: "refused",
-  code: "ERR_OAUTH_INVALID_REQUEST",
-  detail: "the parameter grant_type is missing",
-};
+const NO_GRANT_TYPE = invalidRequest("the parameter grant_type is missing");
 const UNSUPPORTED_GRANT_TYPE: Refused = {
   kind: "refused",
   code: "ERR_OAUTH_UNSUPPORTED_GRANT_TYPE",

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { createLocalJWKSet, type JSONWebKeySet, type JWTPayload, jwtVerify } from "jose";
+import { createLocalJWKSet, type JWTPayload, jwtVerify } from "jose";
 import type { SigningAlgorithm } from "../algorithms.ts";
 import { type Claims, claimsSetOf, type TokenRequest } from "../claims-set.ts";
 import type { PublicJwk } from "../keys/signing-key.ts";
@@ -68,7 +68,7 @@ export async function verifyHeld(
 ): Promise<HeldToken> {
   // A line end behind it would be part of what some programs send.
   if (!COMPACT.test(text)) throw new Error("this is not a token and nothing else");
-  const keys = createLocalJWKSet({ keys: published } as unknown as JSONWebKeySet);
+  const keys = createLocalJWKSet({ keys: [...published] });
   const { payload, protectedHeader } = await jwtVerify(text, keys, {
     issuer: url,
     subject: file.subject,

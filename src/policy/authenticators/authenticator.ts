@@ -73,6 +73,15 @@ export interface Authenticator {
 export const AUTHENTICATOR_TYPES = ["apiKey", "jwt", "basic", "clientCertificate", "trustedHeader"] as const;
 export type AuthenticatorType = (typeof AUTHENTICATOR_TYPES)[number];
 
+/**
+ * A reason as OAuth takes it for a description: without quotes, backslashes and everything outside of ASCII.
+ *
+ * @see RFC 6749 §5.2, RFC 6750 §3
+ */
+export function describable(reason: string): string {
+  return reason.replaceAll(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'");
+}
+
 /** The realm of every challenge (RFC 9110 §11.5). */
 export const REALM = "countersign";
 

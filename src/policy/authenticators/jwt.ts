@@ -1,7 +1,14 @@
 import { errors, type JWTPayload, jwtVerify } from "jose";
 import { reasonOf, shielded } from "../../errors.ts";
 import type { Claims } from "../../issuer/claims-set.ts";
-import { type Authenticator, invalid, type Outcome, REALM, type Surroundings } from "./authenticator.ts";
+import {
+  type Authenticator,
+  describable,
+  invalid,
+  type Outcome,
+  REALM,
+  type Surroundings,
+} from "./authenticator.ts";
 import { findCredential, placeOf } from "./credential-source.ts";
 import type { JwtOptions } from "./options.ts";
 import { openOwnKeys } from "./own-keys.ts";
@@ -170,11 +177,6 @@ function refusalOf(error: unknown): Outcome {
   if (reason === "missing") return invalid(`the token has no claim ${claim}`);
   if (reason === "invalid") return invalid(`the claim ${claim} of the token is not a NumericDate`);
   return claim === "nbf" ? TOO_EARLY : ANOTHER_AUDIENCE;
-}
-
-/** RFC 6750 §3 leaves quotes, backslashes and everything outside of ASCII out of a description. */
-function describable(reason: string): string {
-  return reason.replaceAll(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'");
 }
 
 /** Without recursion: a payload may be nested deeper than the stack. */
