@@ -25,11 +25,17 @@ export function thirdPartyLicenses(fileName) {
 /** The folder of the package that a module belongs to. */
 const PACKAGE = /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/;
 
+/** The texts of packages that leave theirs in their repository, by the name of the package; relative to this file. */
+const TEXTS_BY_PACKAGE = { "@redis/client": "licenses/redis-client.txt" };
+
 function noticeOf(folder) {
   const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-  const texts = readdirSync(folder)
+  const files = readdirSync(folder)
     .filter((file) => /^(?:licen[cs]e|notice|copying)/i.test(file))
-    .map((file) => readFileSync(join(folder, file), "utf8").trim());
+    .map((file) => join(folder, file));
+  const elsewhere = TEXTS_BY_PACKAGE[name];
+  if (files.length === 0 && elsewhere) files.push(join(import.meta.dirname, elsewhere));
+  const texts = files.map((file) => readFileSync(file, "utf8").trim());
   if (!license || texts.length === 0)
     throw new Error(`${name} ${version} comes without the text of a license`);
   return `${[`${name} ${version} (${license})`, ...texts].join("\n\n")}\n`;

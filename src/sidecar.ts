@@ -2,11 +2,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createAdminHandler } from "./admin/admin-endpoints.ts";
 import type { ConfigurationStatus } from "./admin/configuration.ts";
 import {
+  clockReadiness,
   configurationReadiness,
   identityFilesReadiness,
   keysReadiness,
   type ReadinessSource,
   readinessOf,
+  startingReadiness,
   upstreamReadiness,
 } from "./admin/readiness.ts";
 import type { Config } from "./config/config.ts";
@@ -80,11 +82,13 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   let service: Service | undefined;
   let foundation: Foundation | undefined;
   let tracing: Tracing | undefined;
+  let admin: Promise<string | undefined> | undefined;
   let closing: Promise<void> | undefined;
   let isStopping = false;
+  const waiting = new AbortController();
 
   function onKeyEvent(event: KeyEvent): void {
-    if (event.kind === "problem") keyProblem = event.message;
+    if (event.kind === "problem" || event.kind === "waiting") keyProblem = event.message;
     if (event.kind === "recovered") keyProblem = undefined;
     reportKeyEvent(event);
   }
@@ -96,7 +100,12 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     });
 
   async function start(): Promise<RunningSidecar> {
-    keys = await openKeys(config.issuer.keys, { needs: keyNeedsOf(config), env, now, onEvent: onKeyEvent });
+    // Whoever waits for a store of keys says so meanwhile.
+    if (config.issuer.keys.kind === "redis") await openAdmin();
+    keys = await openKeys(config.issuer.keys, {
+      ...{ needs: keyNeedsOf(config), env, now, onEvent: onKeyEvent },
+      signal: waiting.signal,
+    });
     const opened = await open(config);
     tracing = await openTracing(onTracingEvent);
     // Which port it is, and so the issuer's default URL, is known only once it is open.
@@ -115,7 +124,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     // Whoever uses the first token finds the keys for it.
     identityFiles = openIdentityFiles({ url, keys, tokens, now, onEvent: onIdentityFileEvent });
     await identityFiles.adapt(config.identity?.files ?? []);
-    const adminUrl = await startAdmin(keys, identityFiles);
+    const adminUrl = await openAdmin();
     const urls = addresses.map((address, index) =>
       listenerUrlOf(config.listen[index] as ListenOptions, address),
     );
@@ -173,11 +182,22 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     throw new CountersignError("ERR_NOT_RUNNING", "the sidecar does not run");
   }
 
-  /** Before it runs nobody can ask: the operators' listener is the last to open. */
   function lifecycle(): ReturnType<ReadinessSource> {
-    return [
-      { name: "lifecycle", isReady: !isStopping, reason: isStopping ? "the sidecar is stopping" : undefined },
-    ];
+    const reason = isStopping ? "the sidecar is stopping" : service ? undefined : "the sidecar is starting";
+    return [{ name: "lifecycle", isReady: reason === undefined, reason }];
+  }
+
+  /** What is there of it so far: the operators' listener may be the first to open. */
+  function readiness(): ReturnType<ReadinessSource> {
+    const problem = () => keyProblem;
+    const needs = () => keyNeedsOf(service?.config ?? config);
+    return readinessOf([
+      lifecycle,
+      configurationReadiness(() => status.problem),
+      ...(keys ? [keysReadiness(keys, needs, problem), clockReadiness(keys)] : [startingReadiness(problem)]),
+      ...(identityFiles ? [identityFilesReadiness(identityFiles.status, now)] : []),
+      upstreamReadiness(() => service?.opened.upstreamHealth() ?? []),
+    ])();
   }
 
   function readMetrics(): readonly Metric[] {
@@ -189,6 +209,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
         current: keys.current(),
         needs: keyNeedsOf(service.config),
         hasProblem: keyProblem !== undefined,
+        sharing: keys.sharing(),
       },
       identityFiles: { files: identityFiles.status(), writes: identityFiles.writes() },
       traffic: {
@@ -202,30 +223,23 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     });
   }
 
-  async function startAdmin(keys: AdaptableKeys, files: IdentityFiles): Promise<string | undefined> {
+  function openAdmin(): Promise<string | undefined> {
+    admin ??= startAdmin();
+    return admin;
+  }
+
+  async function startAdmin(): Promise<string | undefined> {
     if (!config.admin || !adminListener) return undefined;
-    const current = () => service as Service;
-    const readiness = readinessOf([
-      lifecycle,
-      configurationReadiness(() => status.problem),
-      keysReadiness(
-        keys,
-        () => keyNeedsOf(current().config),
-        () => keyProblem,
-      ),
-      identityFilesReadiness(files.status, now),
-      upstreamReadiness(() => current().opened.upstreamHealth()),
-    ]);
     const address = await adminListener.listen().catch((error: unknown) => {
       throw error instanceof ListenError ? error.ofAdmin() : error;
     });
     const host = address.kind === "tcp" ? address.host : undefined;
     adminListener.serve({
       request: createAdminHandler({
-        issuer: () => current().issuer,
+        issuer: () => service?.issuer,
         limits: config.limits,
         readiness,
-        configuration: () => ({ ...status, describe: current().config.describe }),
+        configuration: () => ({ ...status, describe: (service?.config ?? config).describe }),
         metrics: options.metricsText ?? (() => textOf([readMetrics()])),
         host,
       }),
@@ -265,6 +279,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     reload: (load) => reloads.run(() => reload(load)),
     metrics: readMetrics,
     close(closeOptions = {}) {
+      waiting.abort();
       closing ??= stop(closeOptions);
       return closing;
     },

@@ -15,8 +15,8 @@ import type { ReadinessSource } from "./readiness.ts";
 
 /** What the operators' listener serves. */
 export interface AdminOptions {
-  /** That of the configuration in use. */
-  readonly issuer: () => Issuer;
+  /** That of the configuration in use; `undefined` before the sidecar answers requests. */
+  readonly issuer: () => Issuer | undefined;
   readonly limits: Limits;
   /** What `/readyz` tells. */
   readonly readiness: ReadinessSource;
@@ -56,7 +56,9 @@ export function createAdminHandler(options: AdminOptions): AdminHandler {
       {
         methods: ["GET"],
         answer(clientRequest, clientResponse, query) {
-          void answerIdentityToken(issuer(), clientRequest, clientResponse, new URLSearchParams(query));
+          const current = issuer();
+          if (!current) return answerProblem(clientResponse, STARTING, undefined);
+          void answerIdentityToken(current, clientRequest, clientResponse, new URLSearchParams(query));
         },
       },
     ],
@@ -100,6 +102,11 @@ export function createAdminHandler(options: AdminOptions): AdminHandler {
     }
   };
 }
+
+const STARTING: RequestProblem = {
+  code: "ERR_STARTING",
+  detail: "this sidecar waits for its keys; /readyz says why",
+};
 
 const READING = ["GET", "HEAD"];
 

@@ -1,6 +1,6 @@
 import type { OriginHealth } from "../gateway/upstream/health-check.ts";
 import type { IdentityFileStatus } from "../issuer/identity-files/identity-files.ts";
-import type { IssuerKeys } from "../issuer/keys/key-set.ts";
+import type { AdaptableKeys, IssuerKeys } from "../issuer/keys/key-set.ts";
 import type { KeyNeed } from "../issuer/keys/ring.ts";
 
 /** One thing that has to be right for requests to be answered. */
@@ -21,6 +21,25 @@ export function readinessOf(sources: readonly ReadinessSource[]): ReadinessSourc
 }
 
 /**
+ * Before there are keys.
+ *
+ * @param problem why there are none yet
+ */
+export function startingReadiness(problem: () => string | undefined): ReadinessSource {
+  return () => [{ name: "keys", isReady: false, reason: problem() ?? "the keys are being read" }];
+}
+
+/** Whether this machine's clock is near enough to that of the store which replicas share; no check where they share none. */
+export function clockReadiness({ sharing }: Pick<AdaptableKeys, "sharing">): ReadinessSource {
+  return () => {
+    const status = sharing();
+    if (!status) return [];
+    const { clockProblem: reason } = status;
+    return [{ name: "clock", isReady: reason === undefined, reason }];
+  };
+}
+
+/**
  * Whether there is a key for each need. A source of keys that cannot be read or written is told of, but the keys in
  * memory go on signing, so that all replicas over one disk do not stop answering at once.
  *
@@ -34,7 +53,10 @@ export function keysReadiness(
   return () => {
     const current = keys.current();
     const missing = needs().find(({ purpose, algorithm }) => !current.activeKey(purpose, algorithm));
-    const reason = missing ? `there is no ${missing.algorithm} key that signs` : problem();
+    const lacking = missing && `there is no ${missing.algorithm} key that signs`;
+    // What is wrong now says why they could not be read for so long.
+    const reasons = current.withheld === undefined ? [lacking ?? problem()] : [current.withheld, problem()];
+    const reason = reasons.filter((one) => one !== undefined).join("; ") || undefined;
     return [{ name: "keys", isReady: !missing, reason }];
   };
 }

@@ -1,14 +1,17 @@
-import { rm, writeFile } from "node:fs/promises";
+import { rm, stat, writeFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import type { Config } from "../config/config.ts";
 import { keyNeedsOf } from "../config/key-needs.ts";
 import { reasonOf } from "../errors.ts";
 import { misfitOf, type SigningAlgorithm } from "../issuer/algorithms.ts";
+import { createDirectoryStore } from "../issuer/keys/directory-store.ts";
 import { KeyError } from "../issuer/keys/key-error.ts";
 import { MOUNTED_FILE, readKeyFile } from "../issuer/keys/key-file.ts";
 import {
   generateKeys,
   importKey,
+  importRing,
   type RingChange,
   replaceKeys,
   retireKey,
@@ -25,11 +28,10 @@ import {
   stateOf,
 } from "../issuer/keys/ring.ts";
 import { createSigningKey } from "../issuer/keys/signing-key.ts";
-import type { KeyStore } from "../issuer/keys/store.ts";
 import { algorithmOption, type ConfigurationFlags, configOption } from "./configuration.ts";
-import { chosenNeeds, type LineFlags, needOf, openDirectory, readConfig } from "./key-directory.ts";
 import { formatPeriod, tableOf } from "./key-table.ts";
 import { readLiveKeys } from "./live-keys.ts";
+import { chosenNeeds, type LineFlags, needOf, type OpenRing, readConfig, withRing } from "./managed-ring.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** `countersign keys`: looks after the signing keys. */
@@ -38,7 +40,7 @@ export function addKeysCommand(program: Command): Command {
     .command("keys")
     .summary("make, list, rotate, retire and import signing keys")
     .description(
-      "Looks after the keys of issuer.keys.directory. A running sidecar sees the change within a minute. list also shows keys that are kept elsewhere.",
+      "Looks after the keys of issuer.keys.directory and issuer.keys.redis. A running sidecar sees the change within a minute. list also shows keys that are kept elsewhere.",
     );
   addList(keys);
   addGenerate(keys);
@@ -87,12 +89,13 @@ function addGenerate(keys: Command): void {
         throw new UsageError(
           "--passphrase-env: only with --output; the directory has issuer.keys.passphrase",
         );
-      const { store, config } = await openDirectory(flags);
-      const needs =
-        flags.algorithm === undefined ? keyNeedsOf(config) : [needOf(config, flags.algorithm, false)];
-      const made = addedBy(await generateKeys(store, needs, Date.now()));
-      if (made.length === 0) console.log("every key that is needed is there");
-      for (const entry of made) console.log(describeNew(entry, keyNeedsOf(config)));
+      return withRing(flags, async ({ store, config, now }) => {
+        const needs =
+          flags.algorithm === undefined ? keyNeedsOf(config) : [needOf(config, flags.algorithm, false)];
+        const made = addedBy(await generateKeys(store, needs, now));
+        if (made.length === 0) console.log("every key that is needed is there");
+        for (const entry of made) console.log(describeNew(entry, keyNeedsOf(config)));
+      });
     });
 }
 
@@ -136,17 +139,18 @@ function addRotate(keys: Command): void {
     .addOption(algorithmOption("rotate this algorithm alone (default: each that the configuration needs)"))
     .addOption(identityOption())
     .option("--emergency", "withdraw the keys, at once")
-    .action(async (flags: LineFlags & { readonly emergency?: true }) => {
-      const { store, config, pendingSeconds } = await openDirectory(flags);
-      const needs = chosenNeeds(config, flags);
-      if (flags.emergency) return rotateAtOnce(store, config, needs);
-      const change = await rotateKeys(store, needs, Date.now());
-      for (const entry of addedBy(change)) console.log(describeSuccessor(change, entry, pendingSeconds));
-    });
+    .action((flags: LineFlags & { readonly emergency?: true }) =>
+      withRing(flags, async (ring) => {
+        const needs = chosenNeeds(ring.config, flags);
+        if (flags.emergency) return rotateAtOnce(ring, needs);
+        const change = await rotateKeys(ring.store, needs, ring.now);
+        for (const entry of addedBy(change)) console.log(describeSuccessor(change, entry, ring));
+      }),
+    );
 }
 
-async function rotateAtOnce(store: KeyStore, config: Config, needs: readonly KeyNeed[]): Promise<void> {
-  const { before, after } = await replaceKeys(store, needs, Date.now());
+async function rotateAtOnce({ store, config, now }: OpenRing, needs: readonly KeyNeed[]): Promise<void> {
+  const { before, after } = await replaceKeys(store, needs, now);
   for (const kid of after.withdrawn.filter((one) => !before.withdrawn.includes(one)))
     console.log(
       `key ${kid} is withdrawn: what it signed is refused wherever the JWK Set is fetched from now on`,
@@ -154,17 +158,21 @@ async function rotateAtOnce(store: KeyStore, config: Config, needs: readonly Key
   for (const { key } of addedBy({ before, after }))
     console.log(`${key.algorithm} key ${key.kid} signs from now on`);
   console.error(
-    `A running sidecar follows within a minute, at once where it can watch the directory. A verifier accepts the new tokens as soon as it
+    `A running sidecar follows at once, or within a minute where it cannot be told. A verifier accepts the new tokens as soon as it
 fetches the JWK Set again: at the first unknown kid where it is well behaved, else after at most ${formatPeriod(config.issuer.jwksMaxAgeSeconds)} (jwksMaxAge)
 or what it is configured for. Restart verifiers that must not accept the old keys for that long. Find out how the key got
-out before you rely on the new one: it lies in the same directory.`,
+out before you rely on the new one: it lies in the same place.`,
   );
 }
 
-function describeSuccessor({ after }: RingChange, successor: RingKey, pendingSeconds: number): string {
+function describeSuccessor(
+  { after }: RingChange,
+  successor: RingKey,
+  { pendingSeconds, now }: OpenRing,
+): string {
   const { key, activatesAt } = successor;
   if (activatesAt !== undefined) return `${key.algorithm} key ${key.kid} is made, and signs from now on`;
-  const before = signingKeyOf(after, lineOf(successor), Date.now());
+  const before = signingKeyOf(after, lineOf(successor), now);
   return `${key.algorithm} key ${key.kid} is made. It signs ${formatPeriod(pendingSeconds)} after a sidecar has published it; until then key ${before?.key.kid} goes on`;
 }
 
@@ -183,54 +191,75 @@ function addRetire(keys: Command): void {
     .option("--now", "do not wait for the tokens that it signed: they are refused")
     .action(async (kid: string, flags: ConfigurationFlags & { readonly now?: true }) => {
       if (kid === "") throw new UsageError("expected a kid");
-      const { store, config } = await openDirectory(flags);
-      const options = { kid, needs: keyNeedsOf(config), now: Date.now(), atOnce: flags.now ?? false };
-      const { before, after } = await retireKey(store, options);
-      for (const entry of before.keys) {
-        const left = after.keys.find(({ key }) => key.kid === entry.key.kid);
-        const name = `${entry.key.algorithm} key ${entry.key.kid}`;
-        const wasPending = stateOf(before, entry, options.now) === "pending";
-        if (!left) console.log(`${name} is taken out`);
-        else if (left.retiresAt !== undefined && left.retiresAt !== entry.retiresAt)
-          console.log(
-            `${name} ${wasPending ? "will not sign" : "signs no more"}, and is published until its longest token would have ended`,
-          );
-      }
+      return withRing(flags, async ({ store, config, now }) => {
+        const options = { kid, needs: keyNeedsOf(config), now, atOnce: flags.now ?? false };
+        const { before, after } = await retireKey(store, options);
+        for (const entry of before.keys) {
+          const left = after.keys.find(({ key }) => key.kid === entry.key.kid);
+          const name = `${entry.key.algorithm} key ${entry.key.kid}`;
+          const wasPending = stateOf(before, entry, now) === "pending";
+          if (!left) console.log(`${name} is taken out`);
+          else if (left.retiresAt !== undefined && left.retiresAt !== entry.retiresAt)
+            console.log(
+              `${name} ${wasPending ? "will not sign" : "signs no more"}, and is published until its longest token would have ended`,
+            );
+        }
+      });
     });
 }
 
 function addImport(keys: Command): void {
   keys
     .command("import")
-    .summary("put a key of your own into the directory")
+    .summary("put keys of your own into the ring")
     .description(
-      "Reads a private key in PEM or as a JWK and puts it into the directory: as the successor of the key that signs, or where there is none to sign at once, which keeps the tokens of the issuer that had it before valid.",
+      "Reads a private key in PEM or as a JWK and puts it into the ring: as the successor of the key that signs, or where there is none to sign at once, which keeps the tokens of the issuer that had it before valid. Of a key directory it takes every key, with its times: so an issuer moves to Redis, and nobody notices.",
     )
-    .argument("<file>", "the private key")
+    .argument("<file>", "the private key, or a key directory")
     .addOption(configOption())
     .addOption(
       algorithmOption("what it is for (default: what the JWK says, else the first configured that fits)"),
     )
     .addOption(identityOption())
-    .addOption(passphraseOption("the passphrase of an encrypted PEM"))
-    .action(async (file: string, flags: LineFlags & { readonly passphraseEnv?: string }) => {
-      const { store, config, pendingSeconds } = await openDirectory(flags);
-      const parsed = parsePrivateKey(
-        await readKeyFile(file, MOUNTED_FILE),
-        file,
-        passphraseIn(flags.passphraseEnv),
-      );
-      if (flags.algorithm !== undefined && (parsed.algorithm ?? flags.algorithm) !== flags.algorithm)
-        throw new UsageError(`--algorithm: the JWK says that it is for ${parsed.algorithm}`);
-      const need = needOf(
-        config,
-        flags.algorithm ?? algorithmFor(config, parsed, flags),
-        flags.identity ?? false,
-      );
-      const key = await createSigningKey(parsed.privateKey, need.algorithm, file);
-      const change = await importKey(store, need, key, Date.now());
-      for (const entry of addedBy(change)) console.log(describeSuccessor(change, entry, pendingSeconds));
-    });
+    .addOption(passphraseOption("the passphrase of an encrypted PEM or key directory"))
+    .action((file: string, flags: ImportFlags) =>
+      withRing(flags, async (ring) => {
+        const isDirectory = (await stat(file).catch(() => undefined))?.isDirectory() ?? false;
+        return isDirectory ? importDirectory(ring, file, flags) : importFile(ring, file, flags);
+      }),
+    );
+}
+
+type ImportFlags = LineFlags & { readonly passphraseEnv?: string };
+
+async function importFile(ring: OpenRing, file: string, flags: ImportFlags): Promise<void> {
+  const { store, config, now } = ring;
+  const text = await readKeyFile(file, MOUNTED_FILE);
+  const parsed = parsePrivateKey(text, file, passphraseIn(flags.passphraseEnv));
+  if (flags.algorithm !== undefined && (parsed.algorithm ?? flags.algorithm) !== flags.algorithm)
+    throw new UsageError(`--algorithm: the JWK says that it is for ${parsed.algorithm}`);
+  const algorithm = flags.algorithm ?? algorithmFor(config, parsed, flags);
+  const need = needOf(config, algorithm, flags.identity ?? false);
+  const key = await createSigningKey(parsed.privateKey, need.algorithm, file);
+  const change = await importKey(store, need, key, now);
+  for (const entry of addedBy(change)) console.log(describeSuccessor(change, entry, ring));
+}
+
+async function importDirectory(
+  { store, now }: OpenRing,
+  directory: string,
+  flags: ImportFlags,
+): Promise<void> {
+  if (flags.algorithm !== undefined || flags.identity)
+    throw new UsageError("--algorithm and --identity: only for one key; the directory says what each is for");
+  const from = createDirectoryStore(resolve(directory), passphraseIn(flags.passphraseEnv));
+  const { ring: imported } = await from.load();
+  if (imported.keys.length === 0) throw new KeyError(directory, "there is no key ring in this directory");
+  const { after } = await importRing(store, imported);
+  for (const entry of after.keys.filter(({ key }) => imported.keys.some((one) => one.key.kid === key.kid)))
+    console.log(
+      `${entry.key.algorithm} key ${entry.key.kid} is in ${store.name}, ${stateOf(after, entry, now)} as before`,
+    );
 }
 
 /** What a JWK says; else the first that is configured and that the key fits; else the first, which says why it does not. */

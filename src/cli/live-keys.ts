@@ -2,10 +2,11 @@ import type { Config } from "../config/config.ts";
 import { keyNeedsOf } from "../config/key-needs.ts";
 import { readExternalKeys } from "../issuer/keys/external-keys.ts";
 import type { KeySet } from "../issuer/keys/key-set.ts";
+import { readRing, rotationOf } from "../issuer/keys/key-source.ts";
 import { keysAt } from "../issuer/keys/managed-keys.ts";
 import type { Ring } from "../issuer/keys/ring.ts";
-import { directoryOf } from "./key-directory.ts";
 import { describeExternalKeys, describeRing, type KeyRow } from "./key-table.ts";
+import { managedSourceOf } from "./managed-ring.ts";
 
 /** The keys of a configuration at one moment. */
 export interface LiveKeys {
@@ -29,7 +30,9 @@ export async function readLiveKeys(config: Config, now: number): Promise<LiveKey
     const { keys, set } = await readExternalKeys({ source, needs, env: process.env });
     return { set, rows: describeExternalKeys(keys, needs), ring: undefined };
   }
-  const { store, rotation } = directoryOf(source);
-  const { ring } = await store.load();
-  return { set: keysAt(ring, needs, now), rows: describeRing(ring, needs, rotation, now), ring };
+  const managed = managedSourceOf(source);
+  const { ring, clock } = await readRing(managed, Date.now);
+  const time = now + (clock?.ahead ?? 0);
+  const rows = describeRing(ring, needs, rotationOf(managed), time);
+  return { set: keysAt(ring, needs, time), rows, ring };
 }

@@ -53,6 +53,7 @@ function logKeyEvent(log: Log, event: KeyEvent): void {
     const message = "the keys cannot be read or written, and those in memory go on";
     log.error(`ERR_KEY ${message}: ${event.message}`, { code: "ERR_KEY" });
   } else if (event.kind === "recovered") log.info("the keys can be read and written again");
+  else if (event.kind === "waiting") log.warn(`waiting for the keys: ${event.message}`, { code: "ERR_KEY" });
   else if (event.kind === "warning") log.warn(event.message);
   else logKeyState(log, event);
 }

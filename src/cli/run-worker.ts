@@ -17,6 +17,7 @@ const REPORT_MILLISECONDS = 5000;
 /** Runs the sidecar of one worker, as the process that started it orders. */
 export function runWorker(): void {
   let starting: Promise<StartedSidecar> | undefined;
+  let isReady = false;
   const begun = Promise.withResolvers<StartedSidecar>();
   const ended = Promise.withResolvers<void>();
   const questions = new Questions(() => tell({ kind: "metrics-wanted" }));
@@ -26,6 +27,7 @@ export function runWorker(): void {
       starting = start(order, () => questions.ask());
       begun.resolve(starting);
       const started = await starting;
+      isReady = true;
       setInterval(() => report(started), REPORT_MILLISECONDS).unref();
     } else if (order.kind === "reload") {
       // It may come before the order to start.
@@ -36,6 +38,8 @@ export function runWorker(): void {
     } else if (order.kind === "metrics-text") {
       questions.answer(order.text);
     } else if (order.kind === "stop") {
+      // One that waits for its keys has nothing under way.
+      if (!isReady) process.exit();
       const started = await starting;
       await started?.sidecar.close(order);
       if (started) report(started);

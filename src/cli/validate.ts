@@ -7,6 +7,7 @@ import { readTlsFiles, TlsFileError } from "../gateway/listen/tls-files.ts";
 import { UpstreamFileError } from "../gateway/upstream/upstream-tls.ts";
 import { KeyError } from "../issuer/keys/key-error.ts";
 import { readKeys } from "../issuer/keys/key-source.ts";
+import { StoreUnreachable } from "../issuer/keys/store.ts";
 import { openRoutes } from "../open-routes.ts";
 import { AuthenticatorError } from "../policy/authenticators/open.ts";
 import { ModuleError } from "../policy/module.ts";
@@ -52,13 +53,21 @@ export interface Findings {
 export async function validate(flags: ConfigurationFlags): Promise<Findings> {
   try {
     const parsed = await readConfiguration(flags);
-    const { config, warnings, file, positionOf } = parsed;
+    const { config, file, positionOf } = parsed;
     const problems: Problem[] = [];
+    const warnings = [...parsed.warnings];
     const options = { needs: keyNeedsOf(config), env: process.env, now: Date.now };
     await readKeys(config.issuer.keys, options).catch((error: unknown) => {
       if (!(error instanceof KeyError)) throw error;
-      const position = positionOf(["issuer", "keys"]);
-      problems.push({ file, position, key: "issuer.keys", message: error.message });
+      const problem = {
+        file,
+        position: positionOf(["issuer", "keys"]),
+        key: "issuer.keys",
+        message: error.message,
+      };
+      // Who checks a configuration need not be where it will run; the sidecar waits.
+      if (error instanceof StoreUnreachable) warnings.push(problem);
+      else problems.push(problem);
     });
     problems.push(...(await problemsOfRoutes(config, file, positionOf)));
     for (const { tls, path } of tlsListenersOf(config))

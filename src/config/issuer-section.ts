@@ -5,6 +5,7 @@ import { baseUrl } from "./addresses.ts";
 import { algorithm } from "./algorithm.ts";
 import { basePath } from "./http-values.ts";
 import { issuerIdentitySection } from "./identity-section.ts";
+import { redisSection } from "./redis-section.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
 import { duration, filePath, nonEmptyString, secret, variableName } from "./values.ts";
 
@@ -33,7 +34,7 @@ const keys = section(
       .optional(),
     overlap: duration
       .describe(
-        `For how long a new key of the directory is published before it signs. At least \`jwksMaxAge\`. Default: \`jwksMaxAge\` or ${LEAST_OVERLAP_SECONDS / 3600} h, whichever is longer, and ${BOTH_CLOCKS_SECONDS / 3600} h for clocks that are wrong.`,
+        `For how long a new key of the directory or of Redis is published before it signs. At least \`jwksMaxAge\`. Default: \`jwksMaxAge\` or ${LEAST_OVERLAP_SECONDS / 3600} h, whichever is longer, and ${BOTH_CLOCKS_SECONDS / 3600} h for clocks that are wrong.`,
       )
       .optional(),
     files: z
@@ -51,24 +52,31 @@ const keys = section(
     passphrase: secret(nonEmptyString)
       .describe("Opens encrypted PEM, and encrypts the keys of the directory; write it as `$env(NAME)`.")
       .optional(),
+    redis: redisSection
+      .describe(
+        "One ring for many replicas, in Redis or Valkey: keys are made by the first that starts, rotated by whichever comes first, and published by all before one signs.",
+      )
+      .optional(),
   },
-  ["redis", "pkcs11"],
+  ["pkcs11"],
 ).superRefine((value, context) => {
-  const sources = (["directory", "files", "env", "ephemeral"] as const).filter(
+  const sources = (["directory", "redis", "files", "env", "ephemeral"] as const).filter(
     (source) => value?.[source] !== undefined,
   );
   if (sources.length > 1)
     context.addIssue({
       code: "custom",
-      message: "expected only one of the keys directory, files, env and ephemeral",
+      message: "expected only one of the keys directory, redis, files, env and ephemeral",
     });
   const [source = "directory"] = sources;
   const refuse = (key: string, message: string) => context.addIssue({ code: "custom", path: [key], message });
   for (const key of ["rotateEvery", "overlap"] as const)
-    if (value?.[key] !== undefined && source !== "directory")
-      refuse(key, `only for a directory: keys from ${source} are not rotated here`);
+    if (value?.[key] !== undefined && source !== "directory" && source !== "redis")
+      refuse(key, `only for a directory and redis: keys from ${source} are not rotated here`);
   if (value?.passphrase !== undefined && source === "ephemeral")
     refuse("passphrase", "not for ephemeral keys: they are stored nowhere");
+  if (value?.passphrase !== undefined && source === "redis")
+    refuse("passphrase", "not for redis: its encryptionKey encrypts the ring");
 }, EVEN_WITH_PROBLEMS_INSIDE);
 
 /** What `issuer.keys` says. */
@@ -87,7 +95,7 @@ const issuerShape = {
   keys: keys
     .prefault({})
     .describe(
-      "Where the signing keys come from: one of `directory`, `files`, `env` and `ephemeral`, and what belongs to it.",
+      "Where the signing keys come from: one of `directory`, `redis`, `files`, `env` and `ephemeral`, and what belongs to it.",
     ),
 };
 
@@ -110,7 +118,7 @@ function checkRotation(
   if (rotation.everySeconds !== undefined && rotation.everySeconds < pendingSeconds)
     refuse(
       "rotateEvery",
-      `expected at least ${pendingSeconds} s, which is overlap and a minute: a key cannot be replaced before its successor has been published for that long`,
+      `expected at least ${pendingSeconds} s, which is overlap and a minute${rotation.fleet ? " and twice clockSkew" : ""}: a key cannot be replaced before its successor has been published for that long`,
     );
 }
 
@@ -129,14 +137,15 @@ export const issuerSection = section({
   ...issuerShape,
 }).superRefine(checkRotation);
 
-/** How the keys of a directory follow one another. */
+/** How the keys that are managed here follow one another. */
 export function rotationOf(
-  { rotateEvery = DEFAULT_ROTATION_SECONDS, overlap }: KeysSection,
+  { rotateEvery = DEFAULT_ROTATION_SECONDS, overlap, redis }: KeysSection,
   jwksMaxAge: number,
 ): Rotation {
   return {
     everySeconds: rotateEvery === "never" ? undefined : rotateEvery,
     overlapSeconds: overlap ?? Math.max(jwksMaxAge, LEAST_OVERLAP_SECONDS) + BOTH_CLOCKS_SECONDS,
+    fleet: redis && { clockSkewSeconds: redis.clockSkew, jwksMaxAgeSeconds: jwksMaxAge },
   };
 }
 

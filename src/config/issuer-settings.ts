@@ -4,6 +4,7 @@ import type { IssuerSettings } from "../issuer/issuer.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
 import type { Config } from "./config.ts";
 import { DEFAULT_DIRECTORY, type KeysSection, rotationOf } from "./issuer-section.ts";
+import { redisOptionsOf } from "./redis-section.ts";
 
 /**
  * Where the keys come from.
@@ -14,16 +15,13 @@ export function keySourceOf(
   { keys, jwksMaxAge }: { readonly keys: KeysSection; readonly jwksMaxAge: number },
   baseDirectory: string,
 ): KeySource {
-  const { directory = DEFAULT_DIRECTORY, files, env, ephemeral, passphrase } = keys;
+  const { directory = DEFAULT_DIRECTORY, redis, files, env, ephemeral, passphrase } = keys;
+  const rotation = rotationOf(keys, jwksMaxAge);
   if (ephemeral) return { kind: "ephemeral" };
   if (env !== undefined) return { kind: "env", variable: env, passphrase };
   if (files) return { kind: "files", files: files.map((file) => resolve(baseDirectory, file)), passphrase };
-  return {
-    kind: "directory",
-    directory: resolve(baseDirectory, directory),
-    rotation: rotationOf(keys, jwksMaxAge),
-    passphrase,
-  };
+  if (redis) return { kind: "redis", redis: redisOptionsOf(redis, baseDirectory), rotation };
+  return { kind: "directory", directory: resolve(baseDirectory, directory), rotation, passphrase };
 }
 
 /** How the issuer of a configuration issues. */

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Issuer, JwkSet } from "../issuer/issuer.ts";
+import { KeyError } from "../issuer/keys/key-error.ts";
 import type { Answers } from "./answers.ts";
 import type { ClientRequest, ClientResponse } from "./client/client-message.ts";
 import { announceEnd, beginResponse, endResponse, writePiece } from "./client/client-response.ts";
@@ -77,7 +78,14 @@ export function createIssuerEndpoints(
         const fields = { allow: ALLOWED_METHODS };
         return answers.refuse({ code: "ERR_METHOD_NOT_ALLOWED", detail, fields });
       }
-      const document = documentFor(queryOf(clientRequest));
+      let document: IssuerDocument;
+      try {
+        document = documentFor(queryOf(clientRequest));
+      } catch (error) {
+        if (!(error instanceof KeyError)) throw error;
+        const detail = "the keys of this replica may be old ones; ask again, and another one may answer";
+        return answers.fail({ code: "ERR_KEYS_WITHHELD", detail, fields: ASK_AGAIN }, error.message);
+      }
       const fields = {
         etag: document.etag,
         "cache-control": cacheControl,
@@ -98,6 +106,9 @@ export function createIssuerEndpoints(
     },
   };
 }
+
+/** Another replica may know better, and this one in a moment. */
+const ASK_AGAIN = { "retry-after": "5", "access-control-allow-origin": "*" };
 
 const ALLOWED_METHODS = "GET, HEAD, OPTIONS";
 

@@ -2,6 +2,7 @@ import { DURATION_EXPECTED, parseDuration } from "../duration.ts";
 import { CountersignError } from "../errors.ts";
 import { SIGNING_ALGORITHMS, type SigningAlgorithm } from "./algorithms.ts";
 import { type Claims, REMEDY_BY_RESERVED_CLAIM, type TokenRequest } from "./claims-set.ts";
+import { KeyError } from "./keys/key-error.ts";
 import type { IssuerKeys } from "./keys/key-set.ts";
 import type { PublicJwk } from "./keys/signing-key.ts";
 import { metadataOf, type ProviderMetadata, type TokenEndpointMetadata } from "./metadata.ts";
@@ -47,9 +48,17 @@ export interface Issuer {
    * @throws {CountersignError} ERR_AUDIENCE_NOT_ALLOWED when the audience is not allowed
    */
   getIdToken(options?: { readonly audience?: string | undefined }): Promise<string>;
-  /** The public keys, the signing ones first (RFC 7517 §5). The same object as long as nothing changes. */
+  /**
+   * The public keys, the signing ones first (RFC 7517 §5). The same object as long as nothing changes.
+   *
+   * @throws {KeyError} ERR_KEY while other replicas may sign with keys that this one does not know
+   */
   jwks(): JwkSet;
-  /** The provider's metadata, for discovery. The same object as long as nothing changes. */
+  /**
+   * The provider's metadata, for discovery. The same object as long as nothing changes.
+   *
+   * @throws {KeyError} ERR_KEY as {@link Issuer.jwks}
+   */
   metadata(): ProviderMetadata;
   /** Reads the keys' source again, and does what is due. It is done every half minute and when the source changes. */
   refreshKeys(): Promise<void>;
@@ -95,6 +104,9 @@ export function issuerOver(
   let documents = documentsOf(keys, url, identity, tokenEndpoint);
 
   function currentDocuments(): Documents {
+    const { withheld } = keys.current();
+    // An empty set would be kept by verifiers, and refuse every token.
+    if (withheld !== undefined) throw new KeyError(url, withheld);
     if (documents.keySet !== keys.current()) documents = documentsOf(keys, url, identity, tokenEndpoint);
     return documents;
   }

@@ -157,7 +157,7 @@ function createCache(): LRUCache<string, MadeToken> {
 function activeKeyFor({ purpose, algorithm }: TokenRequest, keySet: KeySet): ActiveKey {
   const active = keySet.activeKey(purpose, algorithm);
   if (active) return active;
-  throw new KeyError("the issuer", `there is no key that signs with ${algorithm}`);
+  throw new KeyError("the issuer", keySet.withheld ?? `there is no key that signs with ${algorithm}`);
 }
 
 /**

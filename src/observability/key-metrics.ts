@@ -1,4 +1,5 @@
 import type { KeySet, KeyStatus } from "../issuer/keys/key-set.ts";
+import type { SharedRingStatus } from "../issuer/keys/reliance.ts";
 import type { KeyNeed } from "../issuer/keys/ring.ts";
 import { gauge, type Labels, type Metric, type MetricValue, only } from "./metric.ts";
 
@@ -9,10 +10,12 @@ export interface KeyFacts {
   readonly needs: readonly KeyNeed[];
   /** Whether their source cannot be read or written. */
   readonly hasProblem: boolean;
+  /** `undefined` where no replicas share them. */
+  readonly sharing: SharedRingStatus | undefined;
 }
 
 /** What is to be known of the keys. Times are in seconds since the epoch. */
-export function keyMetrics({ keys, current, needs, hasProblem }: KeyFacts): readonly Metric[] {
+export function keyMetrics({ keys, current, needs, hasProblem, sharing }: KeyFacts): readonly Metric[] {
   const times = (timeOf: (key: KeyStatus) => number | undefined): MetricValue[] =>
     keys.flatMap((key) => {
       const milliseconds = timeOf(key);
@@ -51,6 +54,24 @@ export function keyMetrics({ keys, current, needs, hasProblem }: KeyFacts): read
       "When a key becomes something else, or its successor is due; a time that has passed is overdue.",
       times(({ nextTransitionAt }) => nextTransitionAt),
       "min",
+    ),
+    ...(sharing ? sharingMetrics(sharing) : []),
+  ];
+}
+
+function sharingMetrics({ reliableUntil, clockAhead }: SharedRingStatus): readonly Metric[] {
+  return [
+    gauge(
+      "countersign_key_ring_reliable_until_timestamp_seconds",
+      "Until when the keys are used without reading the shared ring again; then the sidecar is not ready.",
+      only(reliableUntil / 1000),
+      "min",
+    ),
+    gauge(
+      "countersign_key_ring_clock_offset_seconds",
+      "How far the clock of the shared ring's store is ahead of this machine's.",
+      only(clockAhead / 1000),
+      "max",
     ),
   ];
 }

@@ -227,7 +227,7 @@ describe("list", () => {
     expect(code).toBe(1);
     expect(stderr).toMatch(/^warning: sidecar\.yaml:2:28 issuer\.keys\.ephemeral: /);
     expect(stderr).toMatch(
-      /\ncountersign: issuer\.keys: these keys are in the memory of the sidecar; this command is for issuer\.keys\.directory\n$/,
+      /\ncountersign: issuer\.keys: these keys are in the memory of the sidecar; this command is for issuer\.keys\.directory and issuer\.keys\.redis\n$/,
     );
   });
 
@@ -421,7 +421,7 @@ describe("rotate", () => {
       /at the first unknown kid where it is well behaved, else after at most 10 minutes/,
     );
     expect(stderr).toMatch(
-      /Find out how the key got\nout before you rely on the new one: it lies in the same directory\.\n$/,
+      /Find out how the key got\nout before you rely on the new one: it lies in the same place\.\n$/,
     );
     expect(after.keys).toHaveLength(1);
     expect(after.withdrawn).toEqual(kids);
@@ -700,7 +700,7 @@ test.each([
     const { code, stdout, stderr } = await place.keys(...command);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr.replace(/^warning: .*\n/, "")).toBe(
-      `countersign: issuer.keys: these keys are in ${where}; this command is for issuer.keys.directory\n`,
+      `countersign: issuer.keys: these keys are in ${where}; this command is for issuer.keys.directory and issuer.keys.redis\n`,
     );
   }
 });

@@ -42,11 +42,15 @@ const FILE = stringify({
   policies: [{ name: "a", match: {}, module: { file: "a.mjs" } }],
 });
 
+/** What keys in Redis must have; a file has keys of one source alone. */
+const REDIS = { url: "rediss://redis.example", encryptionKey: "0".repeat(64), tls: {} };
+
 /** The file with another value at this place, or without one; of a list its first entry is meant. */
 function fileWith(path: string, value?: unknown): string {
   const file = parse(FILE) as Values;
   // Without authenticators nobody could ask there.
   if (path === "authenticators") delete file.tokenEndpoint;
+  if (path.startsWith("issuer.keys.redis.")) (file.issuer as Values).keys = { redis: REDIS };
   const keys = path.split(".");
   const last = keys.pop() ?? "";
   const map = keys.reduce<Values>((values, key) => {

@@ -97,6 +97,7 @@ test("what a variable holds is not repeated, whichever value it is", () => {
 
 /** Keys that are called like a secret, and are none: names of files and fields, and what tokens are made of. */
 const HARMLESS = new Set([
+  "encryptionKeyFile",
   "forwardCredential",
   "htpasswd",
   "key",

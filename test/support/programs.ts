@@ -30,6 +30,11 @@ export const SYSTEMD_ANALYZE: Program = {
   note: "systemd-analyze is needed: apt-get install systemd",
 };
 
+export const REDIS_SERVER: Program = {
+  probe: ["redis-server", "--version"],
+  note: "redis-server is needed: apt-get install redis-server",
+};
+
 /** Those of Debian, by their paths: for whoever is not root they are not on the PATH. */
 export const NGINX = "/usr/sbin/nginx";
 export const HAPROXY = "/usr/sbin/haproxy";

@@ -60,7 +60,8 @@ export async function checkIssuer({ url, config, live, now }: IssuerCheckOptions
 }
 
 function cachingOf({ issuer: { jwksMaxAgeSeconds, keys } }: Config): CachingExpectation {
-  const overlapSeconds = keys.kind === "directory" ? keys.rotation.overlapSeconds : undefined;
+  const isManaged = keys.kind === "directory" || keys.kind === "redis";
+  const overlapSeconds = isManaged ? keys.rotation.overlapSeconds : undefined;
   return { maxAgeSeconds: jwksMaxAgeSeconds, overlapSeconds };
 }
 

@@ -2,8 +2,9 @@ import type { Config } from "../../config/config.ts";
 import { keyNeedsOf } from "../../config/key-needs.ts";
 import { KeyError } from "../../issuer/keys/key-error.ts";
 import type { KeySet } from "../../issuer/keys/key-set.ts";
-import type { KeySource } from "../../issuer/keys/key-source.ts";
-import { isRotationDue, type KeyNeed, type Ring } from "../../issuer/keys/ring.ts";
+import { type KeySource, rotationOf } from "../../issuer/keys/key-source.ts";
+import { describePlace } from "../../issuer/keys/redis/redis-options.ts";
+import { isRotationDue, type KeyNeed, type Ring, type Rotation } from "../../issuer/keys/ring.ts";
 import { type LiveKeys, readLiveKeys } from "../live-keys.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
@@ -55,37 +56,37 @@ function describeKeys(keys: KeySet, needs: readonly KeyNeed[], source: KeySource
   const signing = needs.map(
     ({ purpose, algorithm }) => `${algorithm} key ${keys.activeKey(purpose, algorithm)?.key.kid} signs`,
   );
-  const closed = source.kind === "directory" ? `; ${source.directory} is closed to other users` : "";
-  return `${signing.join(", ")}${closed}`;
+  return `${signing.join(", ")}${describeSafety(source)}`;
 }
 
-/** Only a directory says when its keys are rotated. */
+function describeSafety(source: KeySource): string {
+  if (source.kind === "directory") return `; ${source.directory} is closed to other users`;
+  return source.kind === "redis" ? `; they are encrypted in ${describePlace(source.redis.place)}` : "";
+}
+
+/** Only a ring says when its keys are rotated. */
 function checkRotation(
   { rows, ring }: LiveKeys,
   source: KeySource,
   needs: readonly KeyNeed[],
   now: number,
 ): readonly Finding[] {
-  if (source.kind !== "directory" || !ring) return [];
+  if (!ring) return [];
+  const rotation = rotationOf(source);
   return rows
     .filter(({ state }) => state !== "gone")
     .map(({ kid, algorithm, purpose, state, next }) => {
       const found = `${algorithm} key ${kid} is ${state}; ${next}`;
       const need = needs.find((one) => one.algorithm === algorithm && one.purpose === purpose);
-      return state === "active" && need && isOverdue(ring, need, source, now)
+      return state === "active" && need && isOverdue(ring, need, rotation, now)
         ? warn(ROTATION, `${algorithm} key ${kid} should have a successor by now`, OVERDUE_REMEDY)
         : ok(ROTATION, found);
     });
 }
 
 const OVERDUE_REMEDY =
-  "start the sidecar, which makes it; where one runs, see in its log why it cannot write the directory";
+  "start the sidecar, which makes it; where one runs, see in its log why it cannot write the key ring";
 
-function isOverdue(
-  ring: Ring,
-  need: KeyNeed,
-  { rotation }: Extract<KeySource, { kind: "directory" }>,
-  now: number,
-): boolean {
+function isOverdue(ring: Ring, need: KeyNeed, rotation: Rotation, now: number): boolean {
   return isRotationDue(ring, need, rotation, now - OVERDUE_MILLISECONDS);
 }

@@ -88,6 +88,8 @@ export async function openExternalKeys(options: ExternalKeysOptions): Promise<Ad
       });
     },
     status: () => statusesOf(keys, set, needs),
+    // Nobody here knows who else uses them.
+    sharing: () => undefined,
     async close() {
       refreshing?.close();
       await queue.idle();

@@ -1,5 +1,6 @@
 import type { SourceHealth } from "../../refresh.ts";
 import type { SigningAlgorithm } from "../algorithms.ts";
+import type { SharedRingStatus } from "./reliance.ts";
 import type { KeyNeed, KeyPurpose, KeyState, Rotation } from "./ring.ts";
 import type { PublicJwk, SigningKey } from "./signing-key.ts";
 
@@ -16,6 +17,8 @@ export interface KeySet {
   readonly published: readonly PublicJwk[];
   /** The key that signs tokens of this purpose with this algorithm; `undefined` where there is none. */
   activeKey(purpose: KeyPurpose, algorithm: SigningAlgorithm): ActiveKey | undefined;
+  /** Why there are no keys although there are: others may have changed them. `undefined`: these are the keys. */
+  readonly withheld?: string;
 }
 
 /** The keys of an issuer as time goes by. */
@@ -58,6 +61,8 @@ export interface AdaptableKeys extends IssuerKeys {
   adapt(next: { readonly needs: readonly KeyNeed[]; readonly rotation: Rotation }): Promise<void>;
   /** What each key is at this moment. One that signs for two purposes is told of twice. */
   status(): readonly KeyStatus[];
+  /** How the ring is shared with other replicas; `undefined` where it is not. */
+  sharing(): SharedRingStatus | undefined;
 }
 
 /** What became of a key, or what is wrong with the keys. */
@@ -71,10 +76,17 @@ export type KeyEvent =
       /** When the next transition is due, in milliseconds since the epoch, where that is known. */
       readonly until: number | undefined;
     }
+  /** There are no keys yet, because their store does not answer; it is asked until it does. */
+  | { readonly kind: "waiting"; readonly message: string }
   /** Done as asked, with an effect that may not be wanted. */
   | { readonly kind: "warning"; readonly message: string }
   /** Where there is a problem the issuer goes on with the keys that it has. */
   | SourceHealth;
+
+/** No keys, because those that there are must not be used now. */
+export function withheldKeys(reason: string): KeySet {
+  return Object.freeze({ ...keySetOf([], []), withheld: reason });
+}
 
 /** Builds a key set from the keys that sign and those that are published beside them. */
 export function keySetOf(

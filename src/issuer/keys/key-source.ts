@@ -8,8 +8,9 @@ import {
 } from "./external-keys.ts";
 import type { AdaptableKeys, KeyEvent, KeySet } from "./key-set.ts";
 import { keysAt, openManagedKeys } from "./managed-keys.ts";
+import type { RedisOptions } from "./redis/redis-options.ts";
 import type { KeyNeed, Rotation } from "./ring.ts";
-import { createMemoryStore, type KeyStore } from "./store.ts";
+import { createMemoryStore, type KeyStore, type StoredRing } from "./store.ts";
 
 /** Where an issuer's keys come from. */
 export type KeySource =
@@ -20,6 +21,12 @@ export type KeySource =
       readonly rotation: Rotation;
       /** Encrypts the keys in the directory. */
       readonly passphrase: string | undefined;
+    }
+  | {
+      /** Redis, for replicas on many machines, which share the ring. */
+      readonly kind: "redis";
+      readonly redis: RedisOptions;
+      readonly rotation: Rotation;
     }
   | ExternalKeySource
   | {
@@ -36,24 +43,34 @@ export interface OpenKeysOptions {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly onEvent: (event: KeyEvent) => void;
+  /** Ends the wait for a store that cannot be reached. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Nothing rotates what lives as long as the process. */
 const NEVER: Rotation = { everySeconds: undefined, overlapSeconds: 0 };
 
 /**
- * Opens the keys of `source`; a directory and memory make the keys that they lack.
+ * Opens the keys of `source`; where Countersign manages them it makes those that are lacking. Waits for a store that
+ * cannot be reached.
  *
  * @throws {KeyError} ERR_KEY when a key is missing, unsafe, or fits no algorithm
+ * @throws {DOMException} AbortError when the wait is ended
  */
 export async function openKeys(source: KeySource, options: OpenKeysOptions): Promise<AdaptableKeys> {
   if (source.kind === "files" || source.kind === "env") return openExternalKeys({ source, ...options });
-  return openManagedKeys({ store: storeOf(source), rotation: rotationOf(source), ...options });
+  const store = await storeOf(source, options.now);
+  try {
+    return await openManagedKeys({ store, rotation: rotationOf(source), ...options });
+  } catch (error) {
+    await store.close?.();
+    throw error;
+  }
 }
 
 /** How the keys of a source are rotated. */
 export function rotationOf(source: KeySource): Rotation {
-  return source.kind === "directory" ? source.rotation : NEVER;
+  return source.kind === "directory" || source.kind === "redis" ? source.rotation : NEVER;
 }
 
 /** Whether keys come from the same place, however they are rotated. */
@@ -62,14 +79,38 @@ export function isSameSource(a: KeySource, b: KeySource): boolean {
 }
 
 function withoutRotation(source: KeySource): KeySource {
-  return source.kind === "directory" ? { ...source, rotation: NEVER } : source;
+  return source.kind === "directory" || source.kind === "redis" ? { ...source, rotation: NEVER } : source;
 }
 
-/** The store of a ring that Countersign manages. */
-export function storeOf(source: Extract<KeySource, { kind: "directory" | "ephemeral" }>): KeyStore {
-  return source.kind === "directory"
-    ? createDirectoryStore(source.directory, source.passphrase)
-    : createMemoryStore();
+/** A source whose ring Countersign manages. */
+export type ManagedKeySource = Extract<KeySource, { kind: "directory" | "redis" | "ephemeral" }>;
+
+/**
+ * The store of a ring that Countersign manages.
+ *
+ * @param now milliseconds since the epoch
+ */
+export async function storeOf(source: ManagedKeySource, now: () => number): Promise<KeyStore> {
+  if (source.kind === "directory") return createDirectoryStore(source.directory, source.passphrase);
+  if (source.kind === "ephemeral") return createMemoryStore();
+  // Its client takes longer to load than most programs run.
+  const { createRedisStore } = await import("./redis/redis-store.ts");
+  return createRedisStore(source.redis, now);
+}
+
+/**
+ * Reads the ring of `source` as it is now.
+ *
+ * @param now milliseconds since the epoch
+ * @throws {KeyError} ERR_KEY when it cannot be read or used
+ */
+export async function readRing(source: ManagedKeySource, now: () => number): Promise<StoredRing> {
+  const store = await storeOf(source, now);
+  try {
+    return await store.load();
+  } finally {
+    await store.close?.();
+  }
 }
 
 /**
@@ -79,9 +120,10 @@ export function storeOf(source: Extract<KeySource, { kind: "directory" | "epheme
  */
 export async function readKeys(
   source: KeySource,
-  { needs, env, now }: Omit<OpenKeysOptions, "onEvent">,
+  { needs, env, now }: Omit<OpenKeysOptions, "onEvent" | "signal">,
 ): Promise<KeySet> {
   if (source.kind === "files" || source.kind === "env")
     return (await readExternalKeys({ source, needs, env })).set;
-  return keysAt((await storeOf(source).load()).ring, needs, now());
+  const { ring, clock } = await readRing(source, now);
+  return keysAt(ring, needs, now() + (clock?.ahead ?? 0));
 }

@@ -2,6 +2,7 @@
 
 import { KeyError } from "./key-error.ts";
 import { changeRing, newKey, prepared } from "./managed-keys.ts";
+import { mergedRings } from "./merged-rings.ts";
 import {
   isSameLine,
   type KeyNeed,
@@ -76,6 +77,23 @@ export function importKey(store: KeyStore, need: KeyNeed, key: SigningKey, now: 
         `key ${key.kid} was withdrawn from this ring: others may know it. Use a new one`,
       );
     return withNext(store, ring, need, key, now);
+  });
+}
+
+/**
+ * Puts every key of another ring into this one, with its times; again, where that one has been changed since.
+ *
+ * @throws {KeyError} ERR_KEY when this ring has keys and none of those, or cannot be read or written
+ */
+export function importRing(store: KeyStore, imported: Ring): Promise<RingChange> {
+  return change(store, (ring) => {
+    const isKnown = ({ key }: RingKey) => imported.keys.some((entry) => entry.key.kid === key.kid);
+    if (ring.keys.length > 0 && !ring.keys.some(isKnown))
+      throw new KeyError(
+        store.name,
+        "this ring has keys of its own, and none of those; import into an empty one, before the first sidecar starts",
+      );
+    return mergedRings(imported, ring);
   });
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { JobQueue, refreshOften, reportingProblems } from "../../refresh.ts";
 import type { SigningAlgorithm } from "../algorithms.ts";
 import { KeyError } from "./key-error.ts";
@@ -8,8 +9,10 @@ import {
   type KeySet,
   type KeyStatus,
   keySetOf,
+  withheldKeys,
 } from "./key-set.ts";
 import { generatePrivateKey } from "./private-key.ts";
+import { createReliance } from "./reliance.ts";
 import {
   EMPTY_RING,
   isRotationDue,
@@ -36,7 +39,7 @@ import {
   withSuccessor,
 } from "./ring.ts";
 import { createSigningKey, type SigningKey } from "./signing-key.ts";
-import type { KeyStore, StoredRing } from "./store.ts";
+import { type KeyStore, type StoredRing, StoreUnreachable } from "./store.ts";
 
 /** What {@link openManagedKeys} needs. */
 export interface ManagedKeysOptions {
@@ -47,20 +50,29 @@ export interface ManagedKeysOptions {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly onEvent: (event: KeyEvent) => void;
+  /** Ends the wait for a store that cannot be reached. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
  * Opens a ring, makes the keys that it lacks, and keeps it going: a tick reads the ring again, times what is published,
  * makes successors that are due, and forgets what is gone. What signs at a moment follows from the clock alone, whether
- * the store answers or not.
+ * the store answers or not; a ring that others may change is relied on for a time. Waits for a store that cannot be
+ * reached.
  *
- * @throws {KeyError} ERR_KEY when the ring cannot be read, or lacks a key and cannot be written
+ * @throws {KeyError} ERR_KEY when the ring cannot be used, or lacks a key and cannot be written
+ * @throws {DOMException} AbortError when the wait is ended
  */
 export async function openManagedKeys(options: ManagedKeysOptions): Promise<AdaptableKeys> {
-  const { now, onEvent } = options;
+  const { onEvent } = options;
   let { rotation, needs } = options;
   const store = neverBackwards(options.store);
-  let ring = await prepare(needs);
+  const reliance = createReliance(store, () => rotation, options.now);
+  const { now } = reliance;
+  const read = await whenReachable(() => reliance.read(), options);
+  // It reads once more, and so is at least as new.
+  let ring = await whenReachable(() => prepare(needs), options);
+  read.rely();
   let view = viewOf(ring, needs, now());
   let states = statesOf(ring, now());
 
@@ -86,6 +98,7 @@ export async function openManagedKeys(options: ManagedKeysOptions): Promise<Adap
   }
 
   function current(): KeySet {
+    if (reliance.isLost()) return WITHHELD;
     const time = now();
     if (time >= view.until || time < view.from) view = viewOf(ring, needs, time);
     return view.keys;
@@ -94,9 +107,13 @@ export async function openManagedKeys(options: ManagedKeysOptions): Promise<Adap
   /** Persist, publish, wait, sign: in that order. A new key gets its time only after it has been published. */
   async function tick(): Promise<void> {
     // What another process has put into the ring is published from here on.
-    const loaded = withLateEnds((await store.load()).ring, ring, now());
+    const read = await reliance.read();
+    const loaded = withLateEnds(read.ring, ring, now());
     // Unless a key that is needed was taken out of it: the keys before go on until there is another one.
-    if (needs.every((need) => signingKeyOf(loaded, need, now()))) adopt(loaded);
+    if (needs.every((need) => signingKeyOf(loaded, need, now()))) {
+      adopt(loaded);
+      read.rely();
+    }
     const saved = await changeRing(store, (stored) =>
       advanced(withLateEnds(stored, ring, now()), needs, rotation, now()),
     );
@@ -147,11 +164,39 @@ export async function openManagedKeys(options: ManagedKeysOptions): Promise<Adap
       announce();
     },
     status: () => ring.keys.map((entry) => statusOf(entry, { ring, needs, rotation, now: now() })),
+    sharing: reliance.status,
     async close() {
       refreshing.close();
       await queue.idle();
+      await store.close?.();
     },
   };
+}
+
+const WITHHELD = withheldKeys(
+  "the key ring could not be read for so long that other replicas may sign with keys which this one does not know",
+);
+
+const RETRY_MILLISECONDS = 1000;
+
+/** Does `work` as soon as the store answers. Why it waits is an event. */
+async function whenReachable<T>(
+  work: () => Promise<T>,
+  { onEvent, signal }: Pick<ManagedKeysOptions, "onEvent" | "signal">,
+): Promise<T> {
+  let problem: string | undefined;
+  for (;;) {
+    try {
+      const done = await work();
+      if (problem !== undefined) onEvent({ kind: "recovered" });
+      return done;
+    } catch (error) {
+      if (!(error instanceof StoreUnreachable)) throw error;
+      if (error.message !== problem) onEvent({ kind: "waiting", message: error.message });
+      problem = error.message;
+    }
+    await sleep(RETRY_MILLISECONDS, undefined, { signal });
+  }
 }
 
 /** A store that refuses a ring older than one it has had: keys that sign now would not be in it. */

@@ -87,7 +87,7 @@ function checkedRing(text: string, source: string): z.output<typeof ringSchema> 
   if (typeof format === "number" && format > FORMAT)
     throw new KeyError(
       source,
-      "a newer version of Countersign wrote this key ring; run that version or a later one",
+      `a newer version of Countersign wrote this key ring (format ${format}, and this one reads ${FORMAT}); run that version or a later one`,
     );
   const checked = ringSchema.safeParse(value);
   if (checked.success) return checked.data;

@@ -52,6 +52,16 @@ export interface Rotation {
   readonly everySeconds: number | undefined;
   /** For how long a key is published before it signs. */
   readonly overlapSeconds: number;
+  /** Where replicas on several machines share the ring. */
+  readonly fleet?: Fleet | undefined;
+}
+
+/** What replicas that share a ring can rely on. In seconds. */
+export interface Fleet {
+  /** By how much each replica's clock may differ from that of the store. */
+  readonly clockSkewSeconds: number;
+  /** For how long a verifier may keep the JWK Set that it got from one of them. */
+  readonly jwksMaxAgeSeconds: number;
 }
 
 /** What a key is at a moment. */
@@ -69,9 +79,21 @@ export const CLOCK_ALLOWANCE_SECONDS = 2 * 3600;
 /** Beyond the last token's `exp`: what a verifier allows for the difference of clocks, and for a tick. */
 const RETIREMENT_MARGIN_SECONDS = 5 * 60 + CLOCK_ALLOWANCE_SECONDS;
 
-/** For how long a key is pending: `overlap`, and until every process that serves the ring has read it. */
-export function pendingSecondsOf({ overlapSeconds }: Rotation): number {
-  return overlapSeconds + PICK_UP_SECONDS;
+/**
+ * For how long a key is pending: `overlap`, and until every process that serves the ring has read it. Of two replicas one
+ * may be as far behind as the clocks are allowed to be, and the other as far ahead.
+ */
+export function pendingSecondsOf({ overlapSeconds, fleet }: Rotation): number {
+  return overlapSeconds + PICK_UP_SECONDS + 2 * (fleet?.clockSkewSeconds ?? 0);
+}
+
+/**
+ * For how long a replica may go by a ring that it cannot read again; `undefined`: for ever, as nobody else changes it.
+ * A key that was made the moment after may sign {@link pendingSecondsOf} later, and by then no verifier may hold a JWK
+ * Set of this replica, which lacks it.
+ */
+export function reliableSecondsOf({ overlapSeconds, fleet }: Rotation): number | undefined {
+  return fleet && overlapSeconds - fleet.jwksMaxAgeSeconds + PICK_UP_SECONDS;
 }
 
 /** For how long a key is published after its last signature. */

@@ -1,4 +1,5 @@
 import type { Watch } from "../../refresh.ts";
+import { KeyError } from "./key-error.ts";
 import { EMPTY_RING, type Ring } from "./ring.ts";
 
 /** A ring as it is stored, and which version of it this is. */
@@ -8,6 +9,16 @@ export interface StoredRing {
   readonly version: number;
   /** Whether it is to be saved again although nothing in it changes, because it would be stored in another form now. */
   readonly isOutdated?: boolean;
+  /** Where the store has a clock of its own: how it differed from this process' when the ring was read. */
+  readonly clock?: ClockReading;
+}
+
+/** How far a clock is ahead of this process', as far as an answer over the network can tell. In milliseconds. */
+export interface ClockReading {
+  /** Negative where it is behind. */
+  readonly ahead: number;
+  /** By how much that may be wrong, either way. */
+  readonly uncertainty: number;
 }
 
 /** Where a ring is kept. It knows nothing of what the times in it mean. */
@@ -30,7 +41,12 @@ export interface KeyStore {
   save(ring: Ring, version: number): Promise<number | undefined>;
   /** Calls `changed` when the stored ring may have changed, as far as the store can tell. */
   watch(changed: () => void): Watch;
+  /** Ends its connections, where it has any. */
+  close?(): Promise<void>;
 }
+
+/** A store that does not answer now and may later: nothing is wrong with what it holds. */
+export class StoreUnreachable extends KeyError {}
 
 /** A store in memory: its keys end with the process. */
 export function createMemoryStore(): KeyStore {

@@ -21,5 +21,14 @@ export function openOwnKeys({ keys }: OwnIssuer, algorithms: readonly SigningAlg
     return keySet;
   }
 
-  return { current, newerThan: async () => ({ kind: "keys", keySet: current() }), close() {} };
+  return {
+    current,
+    async newerThan() {
+      const { withheld } = keys.current();
+      // That a key is not known here does not tell that there is none.
+      if (withheld !== undefined) return { kind: "unavailable", cause: withheld };
+      return { kind: "keys", keySet: current() };
+    },
+    close() {},
+  };
 }

@@ -2,7 +2,7 @@ import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { checkKeys } from "../../../src/cli/doctor/keys.ts";
-import { type KeySource, storeOf } from "../../../src/issuer/keys/key-source.ts";
+import { type KeySource, readRing } from "../../../src/issuer/keys/key-source.ts";
 import { type RingKey, rotationDueAt } from "../../../src/issuer/keys/ring.ts";
 import { startBackend } from "../../support/backend.ts";
 import { runCommand, temporaryFolder } from "../../support/command-line.ts";
@@ -184,7 +184,7 @@ describe("keys", () => {
     const rotationAt = async (time: number) =>
       (await checkKeys(config, time)).findings.filter(({ check }) => check === "rotation");
     const source = config.issuer.keys as Extract<KeySource, { kind: "directory" }>;
-    const [entry] = (await storeOf(source).load()).ring.keys;
+    const [entry] = (await readRing(source, Date.now)).ring.keys;
     const dueAt = rotationDueAt(entry as RingKey, source.rotation) ?? 0;
     expect(await rotationAt(dueAt + 59 * MINUTE)).toMatchObject([{ state: "ok" }]);
     expect(await rotationAt(dueAt + 61 * MINUTE)).toMatchObject([

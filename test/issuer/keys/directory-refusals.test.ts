@@ -76,7 +76,7 @@ describe("a ring with other content is refused, and stays as it is:", () => {
     [
       "a newer format",
       (ring) => ({ ...ring, format: 2, more: {} }),
-      "a newer version of Countersign wrote this key ring; run that version or a later one",
+      "a newer version of Countersign wrote this key ring (format 2, and this one reads 1); run that version or a later one",
     ],
     ["an unknown member", (ring) => ({ ...ring, signed: true }), FOREIGN("its top")],
     ["no withdrawn kids", ({ withdrawn: _, ...ring }) => ring, FOREIGN("withdrawn")],

@@ -2,8 +2,9 @@ import type { Config } from "../config/config.ts";
 import { keyNeedsOf } from "../config/key-needs.ts";
 import type { SigningAlgorithm } from "../issuer/algorithms.ts";
 import { KeyError } from "../issuer/keys/key-error.ts";
-import { type KeySource, storeOf } from "../issuer/keys/key-source.ts";
+import { type KeySource, type ManagedKeySource, rotationOf, storeOf } from "../issuer/keys/key-source.ts";
 import { isSameLine, type KeyNeed, pendingSecondsOf } from "../issuer/keys/ring.ts";
+import type { KeyStore } from "../issuer/keys/store.ts";
 import { type ConfigurationFlags, printWarnings, readConfiguration } from "./configuration.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -20,28 +21,51 @@ export async function readConfig(flags: ConfigurationFlags): Promise<Config> {
   return config;
 }
 
-/**
- * Opens the key directory of the configuration.
- *
- * @throws {KeyError} ERR_KEY when the keys are kept elsewhere
- */
-export async function openDirectory(flags: ConfigurationFlags) {
-  const config = await readConfig(flags);
-  const { store, rotation } = directoryOf(config.issuer.keys);
-  return { config, store, pendingSeconds: pendingSecondsOf(rotation) };
+/** A ring that a command works on. */
+export interface OpenRing {
+  readonly config: Config;
+  readonly store: KeyStore;
+  /** For how long a new key is published before it signs. */
+  readonly pendingSeconds: number;
+  /** The time by which the ring goes, in milliseconds since the epoch. */
+  readonly now: number;
 }
 
 /**
- * The store of a key directory, and how its keys follow one another.
+ * Does `work` on the ring of the configuration.
  *
- * @throws {KeyError} ERR_KEY when the keys are kept elsewhere
+ * @throws {KeyError} ERR_KEY when the keys are kept elsewhere, or the ring cannot be read
  */
-export function directoryOf(source: KeySource) {
-  if (source.kind === "directory") return { store: storeOf(source), rotation: source.rotation };
+export async function withRing(
+  flags: ConfigurationFlags,
+  work: (ring: OpenRing) => Promise<void>,
+): Promise<void> {
+  const config = await readConfig(flags);
+  const source = managedSourceOf(config.issuer.keys);
+  const store = await storeOf(source, Date.now);
+  try {
+    const { clock } = await store.load();
+    const now = Date.now() + (clock?.ahead ?? 0);
+    await work({ config, store, pendingSeconds: pendingSecondsOf(rotationOf(source)), now });
+  } finally {
+    await store.close?.();
+  }
+}
+
+/**
+ * The source of keys that Countersign manages.
+ *
+ * @throws {KeyError} ERR_KEY when somebody else does
+ */
+export function managedSourceOf(source: KeySource): Exclude<ManagedKeySource, { kind: "ephemeral" }> {
+  if (source.kind === "directory" || source.kind === "redis") return source;
   const where = { files: "files of your own", env: "a variable", ephemeral: "the memory of the sidecar" }[
     source.kind
   ];
-  throw new KeyError("issuer.keys", `these keys are in ${where}; this command is for issuer.keys.directory`);
+  throw new KeyError(
+    "issuer.keys",
+    `these keys are in ${where}; this command is for issuer.keys.directory and issuer.keys.redis`,
+  );
 }
 
 /**

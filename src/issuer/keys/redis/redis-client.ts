@@ -1,0 +1,95 @@
+import { readFile } from "node:fs/promises";
+import { createClient, createCluster, createSentinel } from "@redis/client";
+import { MOUNTED_FILE, readKeyFile } from "../key-file.ts";
+import type { RedisCredentials, RedisOptions, RedisServer, RedisTls } from "./redis-options.ts";
+
+/** What is needed of a client, whatever it is connected to. */
+export interface RedisClient {
+  eval(script: string, options: { keys: string[]; arguments: string[] }): Promise<unknown>;
+  subscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
+  destroy(): unknown;
+}
+
+/** For a connection, and for an answer. */
+export const PATIENCE_MILLISECONDS = 5000;
+/** A connection that nothing came over for so long is taken for dead; the pings are there to be answered. */
+const PING_MILLISECONDS = 5000;
+const SILENCE_MILLISECONDS = 3 * PING_MILLISECONDS;
+
+/**
+ * Opens a connection, which is not mended when it breaks: whoever uses it opens another one, and so finds the server that
+ * is in charge by then.
+ *
+ * @param onError called when it is of no use any more
+ * @throws {Error} that of the client, or of the system
+ */
+export async function openRedisClient(options: RedisOptions, onError: () => void): Promise<RedisClient> {
+  const client = await createFor(options);
+  client.on("error", onError);
+  try {
+    await client.connect();
+    return client;
+  } catch (error) {
+    await client.destroy();
+    throw error;
+  }
+}
+
+async function createFor({ place, credentials, tls }: RedisOptions) {
+  const secure = tls && (await tlsOptionsOf(tls));
+  const socket = {
+    connectTimeout: PATIENCE_MILLISECONDS,
+    socketTimeout: SILENCE_MILLISECONDS,
+    reconnectStrategy: false as const,
+  };
+  const common = {
+    // What proxies and older servers understand too.
+    RESP: 2 as const,
+    pingInterval: PING_MILLISECONDS,
+    disableOfflineQueue: true,
+    // Each is a command that an ACL might forbid.
+    disableClientInfo: true,
+    maintNotifications: "disabled" as const,
+  };
+  const nodeOptions = { ...common, ...loginOf(credentials), socket: { ...socket, ...secure } };
+  if (place.kind === "sentinel")
+    return createSentinel({
+      RESP: common.RESP,
+      name: place.master,
+      sentinelRootNodes: place.sentinels.map((node) => ({ ...node })),
+      nodeClientOptions: nodeOptions,
+      sentinelClientOptions: { ...nodeOptions, ...loginOf(place.credentials) },
+      passthroughClientErrorEvents: true,
+    });
+  if (place.kind === "cluster")
+    return createCluster({
+      RESP: common.RESP,
+      rootNodes: place.nodes.map((node) => ({ socket: { ...node } })),
+      defaults: nodeOptions,
+    });
+  return createClient({
+    ...nodeOptions,
+    database: place.database,
+    socket: { ...nodeOptions.socket, ...placeOf(place.server) },
+  });
+}
+
+function loginOf({ username, password }: RedisCredentials) {
+  return { ...(username !== undefined && { username }), ...(password !== undefined && { password }) };
+}
+
+function placeOf(server: RedisServer) {
+  return "socketPath" in server ? { path: server.socketPath } : { ...server };
+}
+
+/** Read anew for each connection: whoever replaces the files need not tell anybody. */
+async function tlsOptionsOf({ ca, cert, key, serverName, skipVerification }: RedisTls) {
+  return {
+    tls: true as const,
+    ...(ca !== undefined && { ca: await readFile(ca, "utf8") }),
+    ...(cert !== undefined && { cert: await readFile(cert, "utf8") }),
+    ...(key !== undefined && { key: await readKeyFile(key, MOUNTED_FILE) }),
+    ...(serverName !== undefined && { servername: serverName }),
+    rejectUnauthorized: !skipVerification,
+  };
+}

@@ -1,0 +1,169 @@
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
+import { KeyError } from "../key-error.ts";
+import { MOUNTED_FILE, readKeyFile } from "../key-file.ts";
+import { mergedRings } from "../merged-rings.ts";
+import { EMPTY_RING, type Ring } from "../ring.ts";
+import { formatRing, parseRing } from "../ring-file.ts";
+import type { ClockReading, KeyStore, StoredRing } from "../store.ts";
+import { ENCRYPTION_KEYS_EXPECTED, type EncryptionKeys, parseEncryptionKeys } from "./encryption-keys.ts";
+import { createRedisConnection } from "./redis-connection.ts";
+import type { RedisOptions } from "./redis-options.ts";
+import { decryptText, encryptText, isEncryptedWithFirst } from "./ring-encryption.ts";
+
+/** What is stored, and what time it was there then. */
+const LOAD_SCRIPT = `return {redis.call('TIME'), redis.call('HMGET', KEYS[1], 'save', 'version', 'ring')}`;
+
+/** Compare and set: the ring is replaced where it is still the one of the save ARGV[1], and whoever listens is told. */
+const SAVE_SCRIPT = `
+if (redis.call('HGET', KEYS[1], 'save') or '') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'save', ARGV[2], 'version', ARGV[3], 'ring', ARGV[4])
+redis.call('PUBLISH', KEYS[1], ARGV[2])
+return 1`;
+
+const answerSchema = z.tuple([
+  z.tuple([z.coerce.number(), z.coerce.number()]),
+  z.union([
+    z.tuple([z.null(), z.null(), z.null()]),
+    z.tuple([z.string(), z.coerce.number().int().positive(), z.string()]),
+  ]),
+]);
+
+/** A ring that is or was stored, and the save that put it there. */
+interface SavedRing {
+  /** Its own name; "" where nothing is stored. */
+  readonly save: string;
+  readonly version: number;
+  readonly ring: Ring;
+  /** The saves that led to it, the last one first. */
+  readonly saves: readonly string[];
+  /** As it is stored; "" where nothing is. */
+  readonly encrypted: string;
+  readonly isOutdated: boolean;
+}
+
+const NOTHING: SavedRing = {
+  ...{ save: "", version: 0, ring: EMPTY_RING },
+  ...{ saves: [], encrypted: "", isOutdated: false },
+};
+
+/** So many saves in a row are recognised as descendants of the one before: months of rotations. */
+const MAX_SAVES_REMEMBERED = 64;
+/** Each means that another replica has succeeded. */
+const MAX_CONFLICTS = 20;
+
+/**
+ * Keeps a ring in Redis, encrypted, for replicas on many machines. Each version is put in the place of the one that it was
+ * made from, or not at all. Where Redis has lost versions, by a restart or a failover, what this process knows is put
+ * back.
+ *
+ * @param now milliseconds since the epoch
+ */
+export function createRedisStore(options: RedisOptions, now: () => number): KeyStore {
+  const connection = createRedisConnection(options);
+  const { name } = connection;
+  const key = `${options.prefix}ring`;
+  /** The newest ring that this process has read or saved. */
+  let last = NOTHING;
+
+  async function read(): Promise<SavedRing & { readonly clock: ClockReading }> {
+    const askedAt = now();
+    const answer = answerSchema.safeParse(await connection.evaluate(LOAD_SCRIPT, [key], []));
+    const answeredAt = now();
+    if (!answer.success) throw new KeyError(name, `${key} is not a key ring; use another prefix`);
+    const [time, stored] = answer.data;
+    const clock = clockReadingOf(time, askedAt, answeredAt);
+    return { ...(stored[0] === null ? NOTHING : await open(stored)), clock };
+  }
+
+  async function open([save, version, encrypted]: readonly [string, number, string]): Promise<SavedRing> {
+    const keys = await encryptionKeysOf(options);
+    // Opening it costs more than comparing, and nearly always it is the same.
+    if (save === last.save && encrypted === last.encrypted)
+      return { ...last, isOutdated: !isEncryptedWithFirst(encrypted, keys) };
+    const source = `${name}, ${key}`;
+    const opened = await decryptText(encrypted, keys, source);
+    const { ring, saves } = await parseRing(opened.text, source);
+    // What stands beside the ring is not protected by its encryption: an old one must not pass for a new one.
+    if (saves[0] !== save || opened.version !== version)
+      throw new KeyError(
+        source,
+        "the key ring is not the one that its name and version are of; restore it from a backup",
+      );
+    const isOutdated = !isEncryptedWithFirst(encrypted, keys);
+    return { save, version, ring, saves, encrypted, isOutdated };
+  }
+
+  async function put(ring: Ring, before: SavedRing, version: number): Promise<number | undefined> {
+    const save = randomBytes(9).toString("base64url");
+    const saves = [save, ...before.saves].slice(0, MAX_SAVES_REMEMBERED);
+    const text = formatRing(ring, saves);
+    const encrypted = await encryptText({ text, version }, await encryptionKeysOf(options));
+    const values = [before.save, save, String(version), encrypted];
+    const isPut = (await connection.evaluate(SAVE_SCRIPT, [key], values)) === 1;
+    if (!isPut) return undefined;
+    last = { save, version, ring, saves, encrypted, isOutdated: false };
+    return version;
+  }
+
+  /** What is stored, with what this process knows put back where Redis has lost it. */
+  async function load(): Promise<StoredRing> {
+    for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts++) {
+      const { clock, ...stored } = await read();
+      if (!hasLost(stored, last)) {
+        last = stored;
+        return storedRingOf(stored, clock);
+      }
+      const version = Math.max(stored.version, last.version) + 1;
+      if ((await put(mergedRings(last.ring, stored.ring), stored, version)) !== undefined)
+        return storedRingOf(last, clock);
+    }
+    throw new KeyError(name, "other processes change the key ring all the time; find out which");
+  }
+
+  return {
+    name,
+    load,
+    async save(ring, version) {
+      if (version !== last.version) return undefined;
+      return put(ring, last, version + 1);
+    },
+    watch: (changed) => connection.subscribe(key, changed),
+    close: () => connection.close(),
+  };
+}
+
+function storedRingOf({ ring, version, isOutdated }: SavedRing, clock: ClockReading): StoredRing {
+  return { ring, version, clock, ...(isOutdated && { isOutdated }) };
+}
+
+/** Whether `stored` was not made from `known`, although so few saves lie between that it would say so. */
+function hasLost(stored: SavedRing, known: SavedRing): boolean {
+  if (known.save === "" || stored.saves.includes(known.save)) return false;
+  return stored.version - known.version < MAX_SAVES_REMEMBERED;
+}
+
+/**
+ * How far the store's clock is ahead. What is known of the moment when it said so is that it lay between question and
+ * answer.
+ *
+ * @param time seconds and microseconds (TIME)
+ */
+function clockReadingOf(
+  [seconds, microseconds]: readonly [number, number],
+  askedAt: number,
+  answeredAt: number,
+): ClockReading {
+  const time = seconds * 1000 + microseconds / 1000;
+  return { ahead: time - (askedAt + answeredAt) / 2, uncertainty: Math.abs(answeredAt - askedAt) / 2 };
+}
+
+/** Read anew each time: whoever replaces the file need not tell anybody. */
+async function encryptionKeysOf({ encryption }: RedisOptions): Promise<EncryptionKeys> {
+  const isFile = "file" in encryption;
+  const keys = parseEncryptionKeys(
+    isFile ? await readKeyFile(encryption.file, MOUNTED_FILE) : encryption.text,
+  );
+  if (keys) return keys;
+  throw new KeyError(isFile ? encryption.file : "encryptionKey", ENCRYPTION_KEYS_EXPECTED);
+}
