@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Issuer } from "../issuer/issuer.ts";
+import type { Issuer, JwkSet } from "../issuer/issuer.ts";
 
 /** By what names this deployment is known in `Via`. */
 export interface ViaPseudonyms {
@@ -19,10 +19,10 @@ const DIGEST_CHARACTERS = 12;
  * @see RFC 9110 §7.6.3
  */
 export function viaPseudonymsOf({ url, jwks }: Pick<Issuer, "url" | "jwks">): () => ViaPseudonyms {
-  let madeFrom: ReturnType<Issuer["jwks"]> | undefined;
+  let madeFrom: JwkSet | undefined;
   let pseudonyms: ViaPseudonyms;
   return () => {
-    const current = jwks();
+    const current = unlessWithheld(jwks) ?? madeFrom ?? NO_KEYS;
     if (current !== madeFrom) {
       // The keys that sign stand first. Without any no token is made, but what needs none is still forwarded.
       const [own = pseudonymOf(url, ""), ...others] = current.keys.map(({ kid }) => pseudonymOf(url, kid));
@@ -31,6 +31,17 @@ export function viaPseudonymsOf({ url, jwks }: Pick<Issuer, "url" | "jwks">): ()
     }
     return pseudonyms;
   };
+}
+
+const NO_KEYS: JwkSet = { keys: [] };
+
+/** Keys that must not be used any more tell who this is all the same. */
+function unlessWithheld(jwks: () => JwkSet): JwkSet | undefined {
+  try {
+    return jwks();
+  } catch {
+    return undefined;
+  }
 }
 
 function pseudonymOf(issuer: string, kid: string): string {

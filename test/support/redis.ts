@@ -1,7 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
 import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createClient } from "@redis/client";
 import { freePort } from "./free-port.ts";
@@ -27,16 +30,23 @@ export interface TestRedisOptions {
   readonly password?: string;
   /** Where it listens; by default a port that is free. */
   readonly port?: number;
+  /** The whole command line, where it is another one than for a server that keeps nothing. */
+  readonly configuration?: readonly string[];
 }
 
 /** Starts a `redis-server`, which {@link REDIS_SERVER} asks for. */
 export async function startRedis(options: TestRedisOptions = {}): Promise<TestRedis> {
   const port = options.port ?? (await freePort());
+  // Where it writes what it copies to others, and would read it at the next start.
+  const folder = mkdtempSync(join(tmpdir(), "redis-"));
   let child: ChildProcess | undefined;
   const kill = () => child?.kill("SIGKILL");
 
   async function start(): Promise<void> {
-    const words = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", ...(options.arguments ?? [])];
+    const words = options.configuration ?? [
+      ...["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder],
+      ...(options.arguments ?? []),
+    ];
     child = spawn("redis-server", words, {
       stdio: ["ignore", "ignore", "ignore"],
       env: { ...process.env, ...options.env },
@@ -69,7 +79,10 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
     },
     stop,
     start,
-    [Symbol.asyncDispose]: stop,
+    async [Symbol.asyncDispose]() {
+      await stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
   };
 }
 
