@@ -1,6 +1,7 @@
 import { canonicalFieldName } from "../gateway/field-names.ts";
 import type { ListenAddress } from "../gateway/listen/listen-options.ts";
-import { pendingSecondsOf, retiringSecondsOf } from "../issuer/keys/ring.ts";
+import type { RedisOptions } from "../issuer/keys/redis/redis-options.ts";
+import { pendingSecondsOf, type Rotation, retiringSecondsOf } from "../issuer/keys/ring.ts";
 import { parseRange } from "../policy/authenticators/address-ranges.ts";
 import type { AuthenticatorOptions, JwtOptions } from "../policy/authenticators/options.ts";
 import type { Policy, TokenSettings } from "../policy/policy.ts";
@@ -60,10 +61,22 @@ function aboutKeys(config: Config): Warning[] {
       "the signing key is lost at every restart, and backends refuse tokens until they fetch the new one; use a directory in production";
     return [{ path: ["issuer", "keys", "ephemeral"], message }];
   }
-  if (keys.kind !== "directory" || keys.rotation.everySeconds === undefined) return [];
+  if (keys.kind !== "directory" && keys.kind !== "redis") return [];
+  return [...aboutRotation(config, keys.rotation), ...(keys.kind === "redis" ? aboutRedis(keys.redis) : [])];
+}
+
+function aboutRedis({ tls }: RedisOptions): Warning[] {
+  if (!tls?.skipVerification) return [];
+  const message =
+    "whoever is on the way can take the place of Redis, and learns the password; name its CA in ca instead";
+  return [{ path: ["issuer", "keys", "redis", "tls", "dangerouslySkipVerification"], message }];
+}
+
+function aboutRotation(config: Config, rotation: Rotation): Warning[] {
+  if (rotation.everySeconds === undefined) return [];
   const longest = Math.max(...keyNeedsOf(config).map(({ longestLifetimeSeconds }) => longestLifetimeSeconds));
-  const publishedSeconds = pendingSecondsOf(keys.rotation) + retiringSecondsOf(longest);
-  const count = 1 + Math.ceil(publishedSeconds / keys.rotation.everySeconds);
+  const publishedSeconds = pendingSecondsOf(rotation) + retiringSecondsOf(longest);
+  const count = 1 + Math.ceil(publishedSeconds / rotation.everySeconds);
   if (count <= MANY_KEYS) return [];
   const message = `about ${count} keys of an algorithm are published at once, because each is kept until its longest token (${longest} s) has ended; rotate less often, or shorten the tokens`;
   return [{ path: ["issuer", "keys", "rotateEvery"], message }];
