@@ -6,6 +6,8 @@ import { startBackend } from "../support/backend.ts";
 import { temporaryFolder } from "../support/command-line.ts";
 import { readDocument } from "../support/documents.ts";
 import { type Scrape, scrape } from "../support/metrics.ts";
+import { REDIS_SERVER, requireProgram } from "../support/programs.ts";
+import { encryptionKey, startRedis } from "../support/redis.ts";
 import { startSidecar } from "../support/sidecar.ts";
 
 const fileOf = (name: string) => readFileSync(new URL(`../../deploy/${name}`, import.meta.url), "utf8");
@@ -21,9 +23,10 @@ interface Documented {
 /** The metrics of a sidecar that has done everything that has a metric. */
 async function fullScrape(): Promise<Scrape> {
   await using backend = await startBackend();
+  await using redis = await startRedis();
   using folder = temporaryFolder();
   await using sidecar = await startSidecar(backend.url, {
-    yaml: `admin: 127.0.0.1:0\nupstream: {url: "${backend.url}", healthCheck: {path: /}}\nissuer: {keys: {directory: ${JSON.stringify(join(folder.path, "keys"))}}}\nidentity: {account: a, files: [{path: ${JSON.stringify(join(folder.path, "token"))}, audience: b}]}\n`,
+    yaml: `admin: 127.0.0.1:0\nupstream: {url: "${backend.url}", healthCheck: {path: /}}\nissuer: {keys: {redis: {url: "${redis.url}", encryptionKey: "${encryptionKey()}"}}}\nidentity: {account: a, files: [{path: ${JSON.stringify(join(folder.path, "token"))}, audience: b}]}\n`,
   });
   await (await fetch(sidecar.url)).text();
   return vi.waitFor(
@@ -74,7 +77,8 @@ function expressionsIn(value: unknown): string[] {
   return [...own, ...Object.values(value).flatMap(expressionsIn)];
 }
 
-test("docs/metrics.md tells of every metric that a sidecar has, as the sidecar itself does", async () => {
+test("docs/metrics.md tells of every metric that a sidecar has, as the sidecar itself does", async (context) => {
+  requireProgram(context, REDIS_SERVER);
   expect(inDocs()).toEqual(inScrape(await fullScrape()));
 });
 
