@@ -9,6 +9,7 @@ import { createIssuer } from "../../../src/index.ts";
 import { createDirectoryStore } from "../../../src/issuer/keys/directory-store.ts";
 import { changeRing } from "../../../src/issuer/keys/managed-keys.ts";
 import type { KeyStore } from "../../../src/issuer/keys/store.ts";
+import { bundleProgram } from "../../support/bundled-program.ts";
 import { runCommand, temporaryFolder } from "../../support/command-line.ts";
 import { namesIn, ringNamed, snapshotOf, storedRing } from "./key-directory.ts";
 
@@ -78,8 +79,9 @@ test("no change is lost where several are made at once in one process", async ()
 test("no change is lost where 8 processes make 12 each", async () => {
   using folder = temporaryFolder();
   const { directory, ring } = await storedRing(folder);
+  const program = await bundleProgram(ADD_MARKERS, folder.path);
   const ended = Array.from({ length: 8 }, async (_, changer) => {
-    const child = spawn(process.execPath, [ADD_MARKERS, directory, `changer-${changer}`, "12"]);
+    const child = spawn(process.execPath, [program, directory, `changer-${changer}`, "12"]);
     let output = "";
     child.stderr.on("data", (data) => {
       output += data;

@@ -3,8 +3,9 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { setTimeout as passing } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDirectoryStore } from "../../../src/issuer/keys/directory-store.ts";
+import { bundleProgram } from "../../support/bundled-program.ts";
 import { temporaryFolder } from "../../support/command-line.ts";
 import { modeOf, namesIn } from "./key-directory.ts";
 import { kidsOf } from "./key-material.ts";
@@ -14,9 +15,12 @@ const KILLS = 20;
 /** Longer than it takes to save a ring. */
 const MOMENT_MILLISECONDS = 6;
 
-/** Compiled code, so that the many processes start sooner. */
-const cache = temporaryFolder();
-afterAll(() => cache[Symbol.dispose]());
+let program: string;
+const built = temporaryFolder();
+beforeAll(async () => {
+  program = await bundleProgram(SAVE_RINGS, built.path);
+});
+afterAll(() => built[Symbol.dispose]());
 
 /** Numbers from 0 to 1 that look random, the same each time (mulberry32). */
 function seeded(seed: number): () => number {
@@ -31,8 +35,7 @@ function seeded(seed: number): () => number {
 
 /** Starts a process that saves rings as soon as it is told to. */
 function startWriter(directory: string) {
-  const env = { ...process.env, NODE_COMPILE_CACHE: cache.path };
-  const child = spawn(process.execPath, [SAVE_RINGS, directory], { env });
+  const child = spawn(process.execPath, [program, directory]);
   const closed = once(child, "close");
   let [output, errors] = ["", ""];
   child.stderr.on("data", (data) => {

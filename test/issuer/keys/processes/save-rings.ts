@@ -4,15 +4,12 @@
  */
 
 import { once } from "node:events";
-import { flushCompileCache } from "node:module";
 import { createDirectoryStore } from "../../../../src/issuer/keys/directory-store.ts";
 import { newKey } from "../../../../src/issuer/keys/managed-keys.ts";
 import { withFirstKey } from "../../../../src/issuer/keys/ring.ts";
 
 const need = { purpose: "token", algorithm: "EdDSA", longestLifetimeSeconds: 300 } as const;
 const store = createDirectoryStore(process.argv[2] ?? "");
-// It would be written at the end, which does not come.
-flushCompileCache();
 process.stdout.write("ready\n");
 await once(process.stdin, "data");
 let { ring, version } = await store.load();
