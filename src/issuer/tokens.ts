@@ -53,7 +53,8 @@ const MAX_TOKEN_BYTES_IN_ALL = 16 * 1024 * 1024;
 
 /** Creates the maker of an issuer's tokens. */
 export function createTokens({ url, keys, now, observer = NOBODY }: TokensOptions): Tokens {
-  const made = { token: createCache(), identity: createCache() };
+  /** Of each purpose from the first token on: a cache takes the room for all of them at once. */
+  let made: { token?: TokenCache; identity?: TokenCache } = {};
   /** Concurrent requests for the same claims wait for one signature. */
   const underWay = new Map<string, Promise<string>>();
   let lastKeySet = keys.current();
@@ -62,8 +63,7 @@ export function createTokens({ url, keys, now, observer = NOBODY }: TokensOption
     const keySet = keys.current();
     if (keySet !== lastKeySet) {
       lastKeySet = keySet;
-      made.token.clear();
-      made.identity.clear();
+      made = {};
     }
     const { key, longestLifetimeSeconds } = activeKeyFor(request, keySet);
     if (request.lifetimeSeconds > longestLifetimeSeconds) return keepKeyAndSign(request);
@@ -71,7 +71,7 @@ export function createTokens({ url, keys, now, observer = NOBODY }: TokensOption
       return sign(key, request, seconds(now()));
 
     const cacheKey = cacheKeyOf(key, request);
-    const token = made[request.purpose].get(cacheKey);
+    const token = made[request.purpose]?.get(cacheKey);
     const time = now();
     // Before its own time: the clock was set back.
     if (token && time >= token.issuedAt && time < token.staleAt) {
@@ -99,8 +99,11 @@ export function createTokens({ url, keys, now, observer = NOBODY }: TokensOption
     const issuedAt = seconds(now());
     const remember = (jwt: string) => {
       // What a key signed that has been rotated since is not used again.
-      if (keys.current() === keySet)
-        made[request.purpose].set(cacheKey, madeToken(jwt, issuedAt, request.lifetimeSeconds));
+      if (keys.current() === keySet) {
+        const tokens = made[request.purpose] ?? createCache();
+        tokens.set(cacheKey, madeToken(jwt, issuedAt, request.lifetimeSeconds));
+        made[request.purpose] = tokens;
+      }
       return jwt;
     };
     const signed = sign(key, request, issuedAt);
@@ -146,7 +149,9 @@ export function createTokens({ url, keys, now, observer = NOBODY }: TokensOption
 }
 
 /** One for each purpose: a flood of requests for one kind must not push the tokens of the other out. */
-function createCache(): LRUCache<string, MadeToken> {
+type TokenCache = LRUCache<string, MadeToken>;
+
+function createCache(): TokenCache {
   return new LRUCache({
     max: MAX_TOKENS,
     maxSize: MAX_TOKEN_BYTES_IN_ALL,

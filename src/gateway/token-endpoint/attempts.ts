@@ -32,10 +32,11 @@ interface Failures {
  * @see RFC 6749 §2.3.1, §10.10
  */
 export function createAttempts(now: () => number): Attempts {
-  const byKey = new LRUCache<string, Failures>({ max: MAX_REMEMBERED });
+  // From the first failure on: it takes the room for all of them at once.
+  let byKey: LRUCache<string, Failures> | undefined;
 
   function failuresOf(key: string): Failures | undefined {
-    const failures = byKey.get(key);
+    const failures = byKey?.get(key);
     const left = failures ? failures.until - now() : 0;
     // More than is counted for: the clock was set back.
     return left > 0 && left <= WINDOW_SECONDS * 1000 ? failures : undefined;
@@ -58,6 +59,7 @@ export function createAttempts(now: () => number): Attempts {
       return Math.max(0, Math.ceil((Math.max(...ends) - now()) / 1000));
     },
     failed(address, clientId) {
+      byKey ??= new LRUCache({ max: MAX_REMEMBERED });
       for (const [key] of limitsOf(address, clientId)) {
         const failures = failuresOf(key) ?? { count: 0, until: now() + WINDOW_SECONDS * 1000 };
         failures.count++;

@@ -41,17 +41,14 @@ const MAX_TOKEN_BYTES_IN_ALL = 8 * 1024 * 1024;
 
 /** Creates an empty memory for the tokens of one authenticator. */
 export function createVerifiedTokens({ now, clockSkewSeconds }: VerifiedTokensOptions): VerifiedTokens {
-  const tokens = new LRUCache<string, VerifiedToken>({
-    max: MAX_TOKENS,
-    maxSize: MAX_TOKEN_BYTES_IN_ALL,
-    sizeCalculation: ({ length }) => length,
-  });
+  // From the first token on: a cache takes the room for all of them at once.
+  let tokens: LRUCache<string, VerifiedToken> | undefined;
   let lastKeySet: VerificationKeySet | undefined;
 
   /** What other keys have verified says nothing: theirs may have been withdrawn. */
   function keepOnlyOf(keySet: VerificationKeySet): void {
     if (keySet === lastKeySet) return;
-    tokens.clear();
+    tokens?.clear();
     lastKeySet = keySet;
   }
 
@@ -59,15 +56,24 @@ export function createVerifiedTokens({ now, clockSkewSeconds }: VerifiedTokensOp
     find(token, keySet) {
       if (!keySet) return undefined;
       keepOnlyOf(keySet);
-      const found = tokens.get(keyOf(token));
+      const found = tokens?.get(keyOf(token));
       const seconds = Math.floor(now() / 1000);
       return found && holdsAt(found.times, seconds, clockSkewSeconds) ? found.outcome : undefined;
     },
     remember(token, keySet, times, outcome) {
       keepOnlyOf(keySet);
+      tokens ??= createCache();
       tokens.set(keyOf(token), { times, outcome, length: token.length });
     },
   };
+}
+
+function createCache(): LRUCache<string, VerifiedToken> {
+  return new LRUCache({
+    max: MAX_TOKENS,
+    maxSize: MAX_TOKEN_BYTES_IN_ALL,
+    sizeCalculation: ({ length }) => length,
+  });
 }
 
 /** Of the whole text, signature and all: another text is another token, whatever it decodes to. */
