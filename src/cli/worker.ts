@@ -1,7 +1,4 @@
 // What node:cluster runs in a worker process.
-import { enableCompileCache } from "node:module";
+import { runWorker } from "./run-worker.ts";
 
-// Compiled code is kept between runs, which makes a start faster.
-enableCompileCache();
-const { runWorker } = await import("./run-worker.ts");
 runWorker();

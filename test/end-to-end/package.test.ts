@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { startBackend } from "../support/backend.ts";
-import { EXECUTABLE, runCommand, startCommand, temporaryFolder } from "../support/command-line.ts";
+import { EXECUTABLE, startCommand, temporaryFolder } from "../support/command-line.ts";
 
 const run = promisify(execFile);
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -187,9 +187,21 @@ test("every package that is part of the program is named with its license", () =
 
 test("no code is kept where other users of the machine could write it", async () => {
   using folder = temporaryFolder();
-  const { code } = await runCommand(["--version"], { cwd: folder.path, env: { TMPDIR: folder.path } });
+  using temporary = temporaryFolder();
+  const arguments_ = [
+    "serve",
+    "--upstream",
+    "http://127.0.0.1:9",
+    "--listen",
+    "127.0.0.1:0",
+    "--workers",
+    "2",
+  ];
+  await using sidecar = await startCommand(arguments_, { cwd: folder.path, env: { TMPDIR: temporary.path } });
+  // It would be written at the end.
+  const { code } = await sidecar.stop("SIGTERM");
   expect(code).toBe(0);
-  expect(readdirSync(folder.path)).toEqual([]);
+  expect(readdirSync(temporary.path)).toEqual([]);
 });
 
 test("an older Node.js is told what is needed, and how to get it", async () => {
