@@ -70,10 +70,14 @@ async function createProgram(name = ""): Promise<Command> {
     .showHelpAfterError("(--help shows how it is used)")
     .configureOutput(OUTPUT)
     .exitOverride();
-  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  const commands = await Promise.all(load ? [load()] : Object.values(COMMANDS).map((each) => each()));
-  for (const add of commands) inheritManners(add(program));
+  for (const load of commandsFor(name)) inheritManners((await load())(program));
   return program;
+}
+
+function commandsFor(name: string) {
+  if (["-V", "--version"].includes(name)) return [];
+  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  return load ? [load] : Object.values(COMMANDS);
 }
 
 /** What commander does not hand down to a command from the one above it. */
