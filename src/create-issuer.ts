@@ -12,13 +12,15 @@ import type { KeyEvent } from "./issuer/keys/key-set.ts";
 import { openKeys } from "./issuer/keys/key-source.ts";
 import { createTokens } from "./issuer/tokens.ts";
 
-/** Where the keys of an issuer come from: at most one of `directory`, `files`, `env` and `ephemeral`. */
+/** Where the keys of an issuer come from: at most one of `directory`, `redis`, `files`, `env` and `ephemeral`. */
 export interface IssuerKeysOptions {
   /** A folder that is managed: keys are made, rotated, and removed when their last token has ended. Default: `./keys`. */
   readonly directory?: string;
-  /** For how long a key of the directory signs: a number of seconds, a string such as `"30d"`, or `"never"`. Default: 30 days. */
+  /** One ring for many processes, in Redis or Valkey. */
+  readonly redis?: IssuerRedisOptions;
+  /** For how long a key of the directory or of Redis signs: a number of seconds, a string such as `"30d"`, or `"never"`. Default: 30 days. */
   readonly rotateEvery?: number | string;
-  /** For how long a new key of the directory is published before it signs. Default: `jwksMaxAge` or a day, and 2 h. */
+  /** For how long a new key of the directory or of Redis is published before it signs. Default: `jwksMaxAge` or a day, and 4 h. */
   readonly overlap?: number | string;
   /** Private keys, PEM or JWK, that somebody else manages: the first of an algorithm signs, all are published. */
   readonly files?: string[];
@@ -28,6 +30,39 @@ export interface IssuerKeysOptions {
   readonly ephemeral?: true;
   /** Opens encrypted PEM, and encrypts the keys of the directory. */
   readonly passphrase?: string;
+}
+
+/** Where a ring is that several processes share: exactly one of `url`, `sentinel` and `cluster`, and one of the encryption keys. */
+export interface IssuerRedisOptions {
+  /** `redis://host:port/database`, `rediss:` for TLS, or `unix:/path`. */
+  readonly url?: string;
+  /** Sentinels, as `host:port`, that say which server is the master of this name. */
+  readonly sentinel?: {
+    readonly master: string;
+    readonly nodes: string[];
+    readonly username?: string;
+    readonly password?: string;
+  };
+  /** Some nodes of a Redis Cluster, as `host:port`. */
+  readonly cluster?: string[];
+  /** Stands before the name of the ring. Default: `"countersign:"`. */
+  readonly prefix?: string;
+  readonly username?: string;
+  readonly password?: string;
+  /** Files in PEM; paths start from the working directory. */
+  readonly tls?: {
+    readonly ca?: string;
+    readonly cert?: string;
+    readonly key?: string;
+    readonly serverName?: string;
+    readonly dangerouslySkipVerification?: boolean;
+  };
+  /** 32 bytes in base64 or hex; of several, with spaces between, the first encrypts and all decrypt. */
+  readonly encryptionKey?: string;
+  /** A file with the same. */
+  readonly encryptionKeyFile?: string;
+  /** By how much this clock may differ from that of Redis: a number of seconds, or a string. Default: 30 s. */
+  readonly clockSkew?: number | string;
 }
 
 /** Whose identity `getIdToken` proves: at least one of the first four. */
@@ -72,7 +107,8 @@ export interface CreateIssuerOptions {
 
 /**
  * Opens an issuer without a sidecar around it. Relative paths start from the working directory. Whoever serves its
- * documents puts `metadata()` at `{url}/.well-known/openid-configuration` and `jwks()` at the `jwks_uri` in it.
+ * documents puts `metadata()` at `{url}/.well-known/openid-configuration` and `jwks()` at the `jwks_uri` in it. Waits for
+ * a Redis that cannot be reached.
  *
  * @throws {ConfigError} ERR_CONFIG with every problem in the options
  * @throws {KeyError} ERR_KEY when a key cannot be used

@@ -7,6 +7,7 @@ export {
   createIssuer,
   type IssuerIdentityOptions,
   type IssuerKeysOptions,
+  type IssuerRedisOptions,
 } from "./create-issuer.ts";
 export { CountersignError, type ErrorCode } from "./errors.ts";
 export { ListenError } from "./gateway/listen/listen-error.ts";

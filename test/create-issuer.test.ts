@@ -481,11 +481,11 @@ describe("options that make no sense are a ConfigError with every problem, each 
     [{ algorithms: "ES256" }, [["algorithms", "expected a list of algorithms"]]],
     [
       { keys: { directory: "a", env: "B" } },
-      [["keys", "expected only one of the keys directory, files, env and ephemeral"]],
+      [["keys", "expected only one of the keys directory, redis, files, env and ephemeral"]],
     ],
     [
       { keys: { ephemeral: true, rotateEvery: "1d" } },
-      [["keys.rotateEvery", "only for a directory: keys from ephemeral are not rotated here"]],
+      [["keys.rotateEvery", "only for a directory and redis: keys from ephemeral are not rotated here"]],
     ],
     [
       { keys: { rotateEvery: "1d" } },

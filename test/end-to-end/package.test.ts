@@ -69,6 +69,8 @@ test("the published package holds what a user needs, and works installed from it
     "docs/deploying.md",
     "docs/errors.md",
     "docs/explain.md",
+    "docs/fleet.md",
+    "docs/fleet.svg",
     "docs/forwarding.md",
     "docs/identity-tokens.md",
     "docs/keys.md",
