@@ -157,7 +157,8 @@ export async function openManagedKeys(options: ManagedKeysOptions): Promise<Adap
     },
     async adapt(next) {
       await queue.run(async () => {
-        ring = await prepare(next.needs);
+        // A store that is away is in the way of what needs it alone.
+        if (!isPrepared(ring, next.needs, now())) ring = await prepare(next.needs);
         ({ needs, rotation } = next);
         view = viewOf(ring, needs, now());
       });
@@ -252,6 +253,11 @@ export async function prepared(ring: Ring, needs: readonly KeyNeed[], now: numbe
   for (const need of needs)
     if (!signingKeyOf(next, need, now)) next = withFirstKey(next, need, await newKey(need.algorithm), now);
   return next;
+}
+
+/** Whether {@link prepared} would change nothing. */
+function isPrepared(ring: Ring, needs: readonly KeyNeed[], now: number): boolean {
+  return withLifetimes(ring, needs, now) === ring && needs.every((need) => signingKeyOf(ring, need, now));
 }
 
 /** The ring with what is due at `now`: keys that are lacking, successors, and without the keys that are gone. */

@@ -93,6 +93,19 @@ describe("a ring that others may have changed", () => {
   });
 });
 
+test("another configuration is in use at once where the store is away, unless it needs a key that is not there", async () => {
+  const store = recordingStore();
+  await using ring = await openAt(store, { rotation: ROTATION });
+  store.loadProblem = "out of reach";
+  const rotation = { ...ROTATION, everySeconds: 2 * 86_400 };
+  await ring.keys.adapt({ needs: [needFor()], rotation });
+  await expect(ring.keys.adapt({ needs: [needFor("ES256")], rotation })).rejects.toThrow("out of reach");
+  await expect(
+    ring.keys.adapt({ needs: [needFor("EdDSA", { longestLifetimeSeconds: 86_400 })], rotation }),
+  ).rejects.toThrow("out of reach");
+  expect(ring.signing()).toBeDefined();
+});
+
 describe("the clock of the store", () => {
   test("is the one that the ring goes by: a replica whose own is behind changes keys with the others", async () => {
     let ahead = 0;
