@@ -5,6 +5,7 @@ import type { KeySet } from "../issuer/keys/key-set.ts";
 import { readRing, rotationOf } from "../issuer/keys/key-source.ts";
 import { keysAt } from "../issuer/keys/managed-keys.ts";
 import type { Ring } from "../issuer/keys/ring.ts";
+import type { ClockReading } from "../issuer/keys/store.ts";
 import { describeExternalKeys, describeRing, type KeyRow } from "./key-table.ts";
 import { managedSourceOf } from "./managed-ring.ts";
 
@@ -15,6 +16,8 @@ export interface LiveKeys {
   readonly rows: readonly KeyRow[];
   /** `undefined`: somebody else manages them. */
   readonly ring: Ring | undefined;
+  /** That of a store that has one. */
+  readonly clock?: ClockReading | undefined;
 }
 
 /**
@@ -31,8 +34,8 @@ export async function readLiveKeys(config: Config, now: number): Promise<LiveKey
     return { set, rows: describeExternalKeys(keys, needs), ring: undefined };
   }
   const managed = managedSourceOf(source);
-  const { ring, clock } = await readRing(managed, Date.now);
+  const { ring, clock } = await readRing(managed, () => now);
   const time = now + (clock?.ahead ?? 0);
   const rows = describeRing(ring, needs, rotationOf(managed), time);
-  return { set: keysAt(ring, needs, time), rows, ring };
+  return { set: keysAt(ring, needs, time), rows, ring, clock };
 }

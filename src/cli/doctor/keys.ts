@@ -35,12 +35,26 @@ export async function checkKeys(config: Config, now: number): Promise<CheckedKey
     const missing = needs.filter(({ purpose, algorithm }) => !live.set.activeKey(purpose, algorithm));
     const findings =
       missing.length > 0 ? [missingKeys(missing)] : [ok(CHECK, describeKeys(live.set, needs, source))];
-    return { findings: [...findings, ...checkRotation(live, source, needs, now)], live };
+    return {
+      findings: [...findings, ...checkStoreClock(live, source), ...checkRotation(live, source, needs, now)],
+      live,
+    };
   } catch (error) {
     if (!(error instanceof KeyError)) throw error;
     const remedy = "mend it; and run doctor as the user that the sidecar runs as";
     return { findings: [fail(CHECK, error.message, remedy)], live: undefined };
   }
+}
+
+/** A sidecar whose clock differs by more than that is not ready. */
+function checkStoreClock({ clock }: LiveKeys, source: KeySource): readonly Finding[] {
+  const { fleet } = rotationOf(source);
+  if (!clock || !fleet || source.kind !== "redis") return [];
+  const seconds = Math.round((Math.abs(clock.ahead) - clock.uncertainty) / 1000);
+  const apart = `the clock of this machine and that of ${describePlace(source.redis.place)}`;
+  if (seconds <= fleet.clockSkewSeconds) return [ok("clock", `${apart} agree well enough`)];
+  const found = `${apart} differ by ${seconds} s, and clockSkew allows ${fleet.clockSkewSeconds} s`;
+  return [fail("clock", found, "set both by NTP: a sidecar here is not ready")];
 }
 
 function missingKeys(missing: readonly KeyNeed[]): Finding {

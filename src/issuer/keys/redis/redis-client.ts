@@ -1,5 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { createClient, createCluster, createSentinel } from "@redis/client";
+import { reasonOf } from "../../../errors.ts";
+import { KeyError } from "../key-error.ts";
 import { MOUNTED_FILE, readKeyFile } from "../key-file.ts";
 import type { RedisCredentials, RedisOptions, RedisServer, RedisTls } from "./redis-options.ts";
 
@@ -21,6 +23,7 @@ const SILENCE_MILLISECONDS = 3 * PING_MILLISECONDS;
  * is in charge by then.
  *
  * @param onError called when it is of no use any more
+ * @throws {KeyError} ERR_KEY when a file cannot be read
  * @throws {Error} that of the client, or of the system
  */
 export async function openRedisClient(options: RedisOptions, onError: () => void): Promise<RedisClient> {
@@ -86,10 +89,16 @@ function placeOf(server: RedisServer) {
 async function tlsOptionsOf({ ca, cert, key, serverName, skipVerification }: RedisTls) {
   return {
     tls: true as const,
-    ...(ca !== undefined && { ca: await readFile(ca, "utf8") }),
-    ...(cert !== undefined && { cert: await readFile(cert, "utf8") }),
+    ...(ca !== undefined && { ca: await readCertificates(ca) }),
+    ...(cert !== undefined && { cert: await readCertificates(cert) }),
     ...(key !== undefined && { key: await readKeyFile(key, MOUNTED_FILE) }),
     ...(serverName !== undefined && { servername: serverName }),
     rejectUnauthorized: !skipVerification,
   };
+}
+
+async function readCertificates(file: string): Promise<string> {
+  return readFile(file, "utf8").catch((cause: unknown) => {
+    throw new KeyError(file, `this file cannot be read: ${reasonOf(cause)}`, { cause });
+  });
 }

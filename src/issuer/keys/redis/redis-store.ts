@@ -67,17 +67,21 @@ export function createRedisStore(options: RedisOptions, now: () => number): KeyS
   let last = NOTHING;
 
   async function read(): Promise<SavedRing & { readonly clock: ClockReading }> {
+    // First, so that what is wrong with a file is told wherever that is found out, with Redis or without.
+    const keys = await encryptionKeysOf(options);
     const askedAt = now();
     const answer = answerSchema.safeParse(await connection.evaluate(LOAD_SCRIPT, [key], []));
     const answeredAt = now();
     if (!answer.success) throw new KeyError(name, `${key} is not a key ring; use another prefix`);
     const [time, stored] = answer.data;
     const clock = clockReadingOf(time, askedAt, answeredAt);
-    return { ...(stored[0] === null ? NOTHING : await open(stored)), clock };
+    return { ...(stored[0] === null ? NOTHING : await open(stored, keys)), clock };
   }
 
-  async function open([save, version, encrypted]: readonly [string, number, string]): Promise<SavedRing> {
-    const keys = await encryptionKeysOf(options);
+  async function open(
+    [save, version, encrypted]: readonly [string, number, string],
+    keys: EncryptionKeys,
+  ): Promise<SavedRing> {
     // Opening it costs more than comparing, and nearly always it is the same.
     if (save === last.save && encrypted === last.encrypted)
       return { ...last, isOutdated: !isEncryptedWithFirst(encrypted, keys) };

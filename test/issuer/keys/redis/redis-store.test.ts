@@ -282,6 +282,19 @@ describe("what Redis has lost", () => {
   });
 });
 
+test.each([
+  ["is not there", undefined, /cannot be read: ENOENT/],
+  ["has no key in it", "hello\n", /expected 32 bytes in base64/],
+])("a file of keys that %s is told of, also where Redis is away", async (_, content, problem) => {
+  using folder = temporaryFolder();
+  const file = join(folder.path, "ring.key");
+  if (content !== undefined) writeFileSync(file, content, { mode: 0o600 });
+  const place = { kind: "server", server: { host: "127.0.0.1", port: 1 }, database: 0 } as const;
+  const refusal = await refusalOf(openStore({ place, encryption: { file } }).load());
+  expect(refusal).not.toBeInstanceOf(StoreUnreachable);
+  expect(refusal?.message).toMatch(problem);
+});
+
 test("the clock of Redis is read with the ring", async () => {
   let now = Date.now();
   const { clock } = await openStore({}, () => now).load();
