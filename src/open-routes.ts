@@ -122,10 +122,10 @@ export async function openRoutes(config: Config, options: OpenRoutesOptions): Pr
 
   try {
     const authenticators = new Map<string, Authenticator>();
-    for (const [name, authenticator] of Object.entries(config.authenticators))
+    for (const [name, authenticator] of usedAuthenticatorsOf(config))
       authenticators.set(name, around(await authenticatorOf(name, authenticator)));
     const routes: Route[] = [];
-    for (const policy of config.policies)
+    for (const policy of config.issuerOnly ? [] : config.policies)
       routes.push({
         policy,
         authenticators: policy.authenticate.map((name) => authenticators.get(name) as Authenticator),
@@ -150,6 +150,14 @@ export async function openRoutes(config: Config, options: OpenRoutesOptions): Pr
     await close();
     throw error;
   }
+}
+
+/** Without policies only the token endpoint asks who is calling; a file of another authenticator need not be there. */
+function usedAuthenticatorsOf({ authenticators, tokenEndpoint, issuerOnly }: Config) {
+  const all = Object.entries(authenticators);
+  if (!issuerOnly) return all;
+  const asked = new Set(tokenEndpoint ? [...tokenEndpoint.clients, ...tokenEndpoint.tokens] : []);
+  return all.filter(([name]) => asked.has(name));
 }
 
 /** What {@link deciderOf} needs beside the configuration. */

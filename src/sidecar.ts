@@ -22,6 +22,7 @@ import type { ListenAddress, ListenOptions } from "./gateway/listen/listen-optio
 import { createListener } from "./gateway/listen/listener.ts";
 import type { RequestRecord } from "./gateway/request-record.ts";
 import { createAttempts } from "./gateway/token-endpoint/attempts.ts";
+import type { IdentityFile } from "./issuer/identity-files/identity-file.ts";
 import { type IdentityFiles, openIdentityFiles } from "./issuer/identity-files/identity-files.ts";
 import type { AdaptableKeys, KeyEvent } from "./issuer/keys/key-set.ts";
 import { openKeys, rotationOf } from "./issuer/keys/key-source.ts";
@@ -123,7 +124,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     serve(createService(config, opened, foundation));
     // Whoever uses the first token finds the keys for it.
     identityFiles = openIdentityFiles({ url, keys, tokens, now, onEvent: onIdentityFileEvent });
-    await identityFiles.adapt(config.identity?.files ?? []);
+    await identityFiles.adapt(identityFilesOf(config));
     const adminUrl = await openAdmin();
     const urls = addresses.map((address, index) =>
       listenerUrlOf(config.listen[index] as ListenOptions, address),
@@ -173,7 +174,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
     await keys?.adapt({ needs: keyNeedsOf(next), rotation: rotationOf(next.issuer.keys) });
     running();
     if (foundation) serve(createService(next, opened, foundation));
-    await identityFiles?.adapt(next.identity?.files ?? []);
+    await identityFiles?.adapt(identityFilesOf(next));
   }
 
   /** @throws {CountersignError} ERR_NOT_RUNNING before the start, and after the end has begun */
@@ -284,4 +285,9 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
       return closing;
     },
   };
+}
+
+/** They are for programs beside the sidecar, and beside an issuer alone there are none. */
+function identityFilesOf({ identity, issuerOnly }: Config): readonly IdentityFile[] {
+  return issuerOnly ? [] : (identity?.files ?? []);
 }

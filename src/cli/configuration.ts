@@ -16,6 +16,7 @@ export interface ConfigurationFlags {
   readonly listen?: string;
   readonly admin?: string;
   readonly workers?: string;
+  readonly issuerOnly?: true;
   readonly logLevel?: LogLevel;
   readonly logFormat?: LogFormat;
 }
@@ -54,6 +55,14 @@ export function workersOption(): Option {
   );
 }
 
+/** `--issuer-only` */
+export function issuerOnlyOption(): Option {
+  return new Option(
+    "--issuer-only",
+    "serve the issuer's endpoints and forward nothing: every other request is answered 404",
+  );
+}
+
 /** `--log-level L` */
 export function logLevelOption(): Option {
   return new Option(
@@ -89,21 +98,12 @@ export async function readConfiguration(
   { upstreamIsEnough = false } = {},
 ): Promise<ParsedConfig> {
   checkFlags(flags);
-  const { upstream, listen, admin, logLevel, logFormat } = flags;
-  const workers = workersOf(flags);
+  const { upstream, listen, admin, issuerOnly, logLevel, logFormat } = flags;
+  const overrides = { upstream, listen, admin, workers: workersOf(flags), issuerOnly, logLevel, logFormat };
   const file = findConfigurationFile(flags);
-  if (file !== undefined) return loadConfig({ file, upstream, listen, admin, workers, logLevel, logFormat });
+  if (file !== undefined) return loadConfig({ file, ...overrides });
   if (upstreamIsEnough && upstream !== undefined)
-    return parseConfig("", {
-      file: DEFAULT_FILE,
-      baseDirectory: process.cwd(),
-      upstream,
-      listen,
-      admin,
-      workers,
-      logLevel,
-      logFormat,
-    });
+    return parseConfig("", { file: DEFAULT_FILE, baseDirectory: process.cwd(), ...overrides });
   if (upstreamIsEnough)
     throw nothingHere(`name the backend with --upstream URL, or a configuration with -c FILE; ${INIT}`);
   throw nothingHere(`name the configuration with -c FILE; ${INIT}`);

@@ -91,6 +91,7 @@ export function describeRunning(config: Config, { urls, adminUrl, issuer }: Runn
       const others = isWildcard(address) ? " (and on every other address of this machine)" : "";
       return `${index === 0 ? "listening on " : "         and "} ${url}${others}`;
     }),
+    ...(config.issuerOnly ? ["forwarding    nothing: the issuer's endpoints alone are served"] : []),
     ...upstreams.map((origin, index) => `${index === 0 ? "forwarding to" : "          and"} ${origin}`),
     `issuer        ${issuer.url}`,
     ...signing.map(({ algorithm, kid }) => `signing with  ${algorithm}, key ${kid} ${source}`),
@@ -104,7 +105,8 @@ export function describeRunning(config: Config, { urls, adminUrl, issuer }: Runn
 }
 
 /** The upstream at the top is first, as most requests go there. */
-function originsOf({ upstream, policies }: Config): string[] {
+function originsOf({ upstream, policies, issuerOnly }: Config): string[] {
+  if (issuerOnly) return [];
   return [...new Set([upstream, ...policies.map((policy) => policy.upstream)].map(formatUpstream))];
 }
 

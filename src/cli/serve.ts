@@ -7,6 +7,7 @@ import {
   type ConfigurationFlags,
   configOption,
   findConfigurationFile,
+  issuerOnlyOption,
   listenOption,
   logFormatOption,
   logLevelOption,
@@ -33,6 +34,7 @@ export function addServeCommand(program: Command): Command {
     .addOption(listenOption())
     .addOption(adminOption())
     .addOption(workersOption())
+    .addOption(issuerOnlyOption())
     .addOption(logLevelOption())
     .addOption(logFormatOption())
     .action(async (flags: ConfigurationFlags) => {

@@ -58,6 +58,8 @@ export interface Config {
   readonly authenticators: Readonly<Record<string, AuthenticatorOptions>>;
   /** In order; the first match wins. */
   readonly policies: readonly PolicyConfig[];
+  /** Nothing is forwarded: of the policies only the keys are needed that they sign with. The file cannot say it. */
+  readonly issuerOnly: boolean;
   /** What people may be shown of it: JSON with the keys of the file, every default, and no secret. */
   readonly describe: () => unknown;
 }

@@ -36,6 +36,8 @@ export interface ParseOptions {
   readonly admin?: string | undefined;
   /** Takes the place of `workers` in the file. */
   readonly workers?: number | "auto" | undefined;
+  /** Nothing is forwarded, whatever `policies` say: the issuer's endpoints alone are served. Default: false. */
+  readonly issuerOnly?: boolean | undefined;
   /** Takes the place of `log.level` in the file. */
   readonly logLevel?: LogLevel | undefined;
   /** Takes the place of `log.format` in the file. */
@@ -92,6 +94,7 @@ export function parseConfig(text: string, options: ParseOptions): ParsedConfig {
   let shown: ReturnType<typeof shownConfiguration> | undefined;
   const config = deepFreeze({
     ...configOf(checked.data, document, baseDirectory),
+    issuerOnly: options.issuerOnly ?? false,
     // Once, however often somebody asks: the text is read for it.
     describe() {
       shown ??= shownConfiguration(text, (written) => withOverrides(written, options), checked.data);
@@ -133,7 +136,7 @@ function configOf(
   file: SidecarFile,
   document: SourceDocument,
   baseDirectory: string,
-): Omit<Config, "describe"> {
+): Omit<Config, "describe" | "issuerOnly"> {
   const token = createTokenCompiler(file.token, file.issuer.algorithm, document.templateAt);
   const upstream = upstreamOptionsOf(file.upstream, baseDirectory);
   const policies = (file.policies ?? [{ name: "default", match: {} }]).map((policy, index): PolicyConfig => {

@@ -45,6 +45,7 @@ describe("--help", () => {
         "--listen <address>",
         "--admin <address>",
         "--workers <number>",
+        "--issuer-only",
         "--log-level <level>",
         "--log-format <format>",
         "-h, --help",

@@ -777,6 +777,7 @@ describe("the configuration as a whole", () => {
     };
     expect(read("upstream: http://127.0.0.1:9000\n")).toEqual({
       describe: expect.any(Function),
+      issuerOnly: false,
       listen: [{ address: { kind: "tcp", host: "127.0.0.1", port: 8080 }, tls: undefined, http2: false }],
       admin: { address: { kind: "tcp", host: "127.0.0.1", port: 8081 }, tls: undefined, http2: false },
       upstream,

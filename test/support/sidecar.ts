@@ -1,5 +1,6 @@
 import { type Config, createSidecar, parseConfig, type SidecarOptions } from "../../src/index.ts";
 import type { Issuer } from "../../src/issuer/issuer.ts";
+import type { CloseOptions } from "../../src/sidecar-api.ts";
 import { refuseSecrets } from "./secrets.ts";
 
 /** A sidecar in this process, on a port of its own. */
@@ -14,33 +15,35 @@ export interface TestSidecar extends AsyncDisposable {
   readonly config: Config;
   /** What the sidecar told its operator, in order. */
   readonly failures: { readonly code: string; readonly cause: string }[];
-  close(): Promise<void>;
+  close(options?: CloseOptions): Promise<void>;
 }
 
 /** What {@link startSidecar} takes beside the upstream. */
 export interface TestSidecarOptions extends Omit<SidecarOptions, "onFailure"> {
   /** Further YAML, below `listen` and `upstream`. Without the key `issuer` the signing key is ephemeral. */
   readonly yaml?: string;
+  /** As `serve --issuer-only`. */
+  readonly issuerOnly?: boolean;
 }
 
 /** Starts a sidecar in front of `upstream`: `await using sidecar = await startSidecar(backend.url)`. */
 export async function startSidecar(upstream: string, options: TestSidecarOptions = {}): Promise<TestSidecar> {
-  const { yaml = "", ...sidecarOptions } = options;
+  const { yaml = "", issuerOnly, ...sidecarOptions } = options;
   const issuer = /^issuer:/m.test(yaml) ? "" : "issuer: {keys: {ephemeral: true}}\n";
   // One at the default address would be in the way of the next.
   const admin = /^admin:/m.test(yaml) ? "" : "admin: false\n";
   const listen = /^listen:/m.test(yaml) ? "" : "listen: 127.0.0.1:0\n";
   const text = `${listen}${/^upstream:/m.test(yaml) ? "" : `upstream: ${upstream}\n`}${issuer}${admin}${yaml}`;
-  const { config } = parseConfig(text, { file: "sidecar.yaml", env: options.env });
+  const { config } = parseConfig(text, { file: "sidecar.yaml", env: options.env, issuerOnly });
   const failures: TestSidecar["failures"] = [];
   const sidecar = createSidecar(config, {
     ...sidecarOptions,
     onFailure: (failure) => failures.push(failure),
   });
   const running = await sidecar.start();
-  const close = async () => {
+  const close = async (closeOptions?: CloseOptions) => {
     await lookThrough(running.adminUrl, failures);
-    await sidecar.close();
+    await sidecar.close(closeOptions);
   };
   return {
     url: running.url,
@@ -51,7 +54,7 @@ export async function startSidecar(upstream: string, options: TestSidecarOptions
     config,
     failures,
     close,
-    [Symbol.asyncDispose]: close,
+    [Symbol.asyncDispose]: () => close(),
   };
 }
 
