@@ -27,6 +27,8 @@ export interface LoadOptions {
   readonly reconnects: boolean;
   /** Milliseconds between an answer and the next request. Default: none. */
   readonly pause?: () => number;
+  /** What a client sends. Default: `GET /`. */
+  readonly request?: string;
 }
 
 /** Opens a connection to a port of this machine. */
@@ -44,7 +46,13 @@ const PAUSE_MILLISECONDS = 20;
 const PATIENCE_MILLISECONDS = 10_000;
 
 /** Starts clients that speak HTTP/1.1 on connections of their own and keep them open. Every answer must be 200 "ok". */
-export function startLoad({ clients, connect, reconnects, pause = () => 0 }: LoadOptions): Load {
+export function startLoad({
+  clients,
+  connect,
+  reconnects,
+  pause = () => 0,
+  request = REQUEST,
+}: LoadOptions): Load {
   const failures: string[] = [];
   let answered = 0;
   let neverTaken = 0;
@@ -78,7 +86,7 @@ export function startLoad({ clients, connect, reconnects, pause = () => 0 }: Loa
         if (isOver) return void socket.end();
         received = "";
         isOwed = true;
-        socket.write(REQUEST);
+        socket.write(request);
       };
       let patience = "";
       socket.setTimeout(PATIENCE_MILLISECONDS, () => {

@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 
@@ -18,6 +18,65 @@ export function readDeployed(name: string): string {
  */
 export function readManifest<Shape>(name: string): Shape {
   return parse(readDeployed(name), { version: "1.1", merge: true }) as Shape;
+}
+
+/** An object of Kubernetes, as far as all of them are alike. */
+export interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string };
+}
+
+/** A ConfigMap that Kustomize makes. */
+export interface GeneratedConfigMap extends Manifest {
+  readonly kind: "ConfigMap";
+  /** The texts of its files, by their names. */
+  readonly data: Readonly<Record<string, string>>;
+}
+
+/** What of a kustomization.yaml is understood here. */
+interface Kustomization {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly resources: readonly string[];
+  readonly configMapGenerator?: readonly {
+    readonly name: string;
+    readonly files: readonly string[];
+    readonly options: { readonly disableNameSuffixHash: true };
+  }[];
+}
+
+const KUSTOMIZATION_KEYS = ["apiVersion", "kind", "resources", "configMapGenerator"];
+
+/**
+ * What `kubectl kustomize` makes of a folder, with its ConfigMaps at the end.
+ *
+ * @param folder its path from the folder deploy/
+ * @throws {Error} where a file is missing, where two objects have one name, and where more of Kustomize is used than this
+ *   understands
+ */
+export function buildKustomization(folder: string): readonly Manifest[] {
+  const kustomization = readManifest<Kustomization>(join(folder, "kustomization.yaml"));
+  const { apiVersion, kind, resources, configMapGenerator = [] } = kustomization;
+  const unknown = Object.keys(kustomization).filter((key) => !KUSTOMIZATION_KEYS.includes(key));
+  if (`${apiVersion} ${kind} ${unknown}` !== "kustomize.config.k8s.io/v1beta1 Kustomization ")
+    throw new Error(`${folder}: ${apiVersion} ${kind} with ${unknown} is not understood`);
+  const manifests = resources.flatMap((name): readonly Manifest[] => {
+    const path = join(folder, name);
+    return statSync(join(DEPLOY, path)).isDirectory()
+      ? buildKustomization(path)
+      : [readManifest<Manifest>(path)];
+  });
+  const generated = configMapGenerator.map(({ name, files, options }): GeneratedConfigMap => {
+    if (!options.disableNameSuffixHash)
+      throw new Error(`${folder}: ConfigMap ${name} has a name for each version`);
+    const data = Object.fromEntries(files.map((file) => [basename(file), readDeployed(join(folder, file))]));
+    return { apiVersion: "v1", kind: "ConfigMap", metadata: { name }, data };
+  });
+  const all = [...manifests, ...generated];
+  const names = all.map((manifest) => `${manifest.kind} ${manifest.metadata.name}`);
+  if (new Set(names).size < names.length) throw new Error(`${folder}: twice the same of ${names.join(", ")}`);
+  return all;
 }
 
 /** A line of a Containerfile, such as `COPY` and `bin bin`; lines that are continued are one. */
