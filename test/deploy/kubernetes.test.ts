@@ -27,12 +27,11 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const WAYS = ["keys-from-secret", "ring-in-redis"] as const;
 const profileOf = (way: (typeof WAYS)[number]) => readDeployed(`kubernetes/${way}/sidecar.yaml`);
 const KEYS = /^ {2}(?:# .*\n {2})*keys:\n(?: {4}.*\n)+/m;
-const [KEYS_FROM_SECRET = ""] = KEYS.exec(profileOf("keys-from-secret")) ?? [];
 
 /** What of each profile the configuration is read from. */
 const LOADED = {
   "keys-from-secret": profileOf("keys-from-secret"),
-  "ring-in-redis": profileOf("ring-in-redis").replace(KEYS, KEYS_FROM_SECRET),
+  "ring-in-redis": profileOf("ring-in-redis"),
 };
 
 /** The types of kubernetes-types, by kind, and the version of each. */
