@@ -1,4 +1,4 @@
-import { constants, type SignPrivateKeyInput, sign as signBytes } from "node:crypto";
+import { constants, type KeyObject, type SignPrivateKeyInput, sign as signBytes, verify } from "node:crypto";
 import { promisify } from "node:util";
 import type { SigningAlgorithm } from "./algorithms.ts";
 import type { TokenType } from "./claims-set.ts";
@@ -34,18 +34,30 @@ const METHODS: Readonly<Record<SigningAlgorithm, Method>> = {
   PS512: { digest: "sha512", options: PSS, isFast: false },
 };
 
+/** Whether `signature`, as a JWS has it, is that of `input` with this algorithm. */
+export function verifySignature(
+  algorithm: SigningAlgorithm,
+  input: Buffer,
+  publicKey: KeyObject,
+  signature: Buffer,
+): boolean {
+  const { digest, options } = METHODS[algorithm];
+  return verify(digest, input, { key: publicKey, ...options }, signature);
+}
+
 /**
  * Signs a claims set (JWS Compact Serialization, RFC 7515 §3.1): at once where that is cheap, else in a thread of the
- * pool.
+ * pool, or wherever the key is.
  *
  * @param claims the claims set in JSON
  */
 export function signJws(key: SigningKey, claims: string, type: TokenType = "JWT"): string | Promise<string> {
-  const { digest, options, isFast } = METHODS[key.algorithm];
   const input = `${headerOf(key, type)}.${Buffer.from(claims).toString("base64url")}`;
   const bytes = Buffer.from(input);
-  const signer = { key: key.privateKey, ...options };
   const compact = (signature: Buffer) => `${input}.${signature.toString("base64url")}`;
+  if (key.kind === "remote") return key.sign(bytes).then(compact);
+  const { digest, options, isFast } = METHODS[key.algorithm];
+  const signer = { key: key.privateKey, ...options };
   if (isFast) return compact(signBytes(digest, bytes, signer));
   return inSigningThread(() => signBeside(digest, bytes, signer)).then(compact);
 }

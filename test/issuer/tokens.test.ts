@@ -9,7 +9,7 @@ import { type IssuerKeys, keySetOf } from "../../src/issuer/keys/key-set.ts";
 import { replaceKeys, rotateKeys } from "../../src/issuer/keys/manage.ts";
 import { openManagedKeys } from "../../src/issuer/keys/managed-keys.ts";
 import type { KeyNeed } from "../../src/issuer/keys/ring.ts";
-import { createSigningKey, type SigningKey } from "../../src/issuer/keys/signing-key.ts";
+import { createSigningKey, type LocalSigningKey } from "../../src/issuer/keys/signing-key.ts";
 import { createMemoryStore } from "../../src/issuer/keys/store.ts";
 import { createTokens } from "../../src/issuer/tokens.ts";
 
@@ -67,7 +67,7 @@ async function openSwitchable(algorithm: "EdDSA" | "RS256") {
       : generateKeyPairSync("rsa", { modulusLength: 2048 });
   const create = () => createSigningKey(pair().privateKey, algorithm, "a test's key");
   const [oldKey, newKey] = [await create(), await create()];
-  const active = (key: SigningKey) => [{ purpose: "token", key, longestLifetimeSeconds: 3600 } as const];
+  const active = (key: LocalSigningKey) => [{ purpose: "token", key, longestLifetimeSeconds: 3600 } as const];
   let keySet = keySetOf(active(oldKey), [newKey]);
   const keys: IssuerKeys = {
     current: () => keySet,

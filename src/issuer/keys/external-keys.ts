@@ -1,11 +1,17 @@
 import { dirname } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { JobQueue, refreshOften, reportingProblems, watchFolders } from "../../refresh.ts";
-import { misfitOf, SIGNING_ALGORITHMS, type SigningAlgorithm } from "../algorithms.ts";
 import { KeyError } from "./key-error.ts";
 import { MOUNTED_FILE, readKeyFile } from "./key-file.ts";
-import { type AdaptableKeys, type KeyEvent, type KeySet, type KeyStatus, keySetOf } from "./key-set.ts";
-import { type ParsedPrivateKey, parsePrivateKey } from "./private-key.ts";
+import type { AdaptableKeys, KeyEvent } from "./key-set.ts";
+import {
+  announceActive,
+  type ListedKeys,
+  listedAlgorithmOf,
+  listedSetOf,
+  listedStatusesOf,
+} from "./listed-keys.ts";
+import { parsePrivateKey } from "./private-key.ts";
 import { type KeyNeed, TICK_SECONDS } from "./ring.ts";
 import { createSigningKey, type SigningKey } from "./signing-key.ts";
 
@@ -53,17 +59,11 @@ export async function openExternalKeys(options: ExternalKeysOptions): Promise<Ad
   }
 
   function announce(before: readonly SigningKey[], after: readonly SigningKey[]): void {
-    const wasPublished = (kid: string) => before.some((key) => key.kid === kid);
-    for (const { purpose, algorithm } of needs) {
-      const active = after.find((key) => key.algorithm === algorithm);
-      if (!active || before.find((key) => key.algorithm === algorithm)?.kid === active.kid) continue;
-      onEvent({ kind: "key", kid: active.kid, algorithm, purpose, state: "active", until: undefined });
-      if (!wasPublished(active.kid))
-        onEvent({
-          kind: "warning",
-          message: `key ${active.kid} signs and was not published before: verifiers refuse its tokens until they fetch the JWK Set again; list a new key in the second place first`,
-        });
-    }
+    const doubtOf = (kid: string) =>
+      before.some((key) => key.kid === kid)
+        ? undefined
+        : `key ${kid} signs and was not published before: verifiers refuse its tokens until they fetch the JWK Set again; list a new key in the second place first`;
+    announceActive(before, after, needs, doubtOf, onEvent);
   }
 
   // What was read first must not take the place of what was read later.
@@ -87,7 +87,7 @@ export async function openExternalKeys(options: ExternalKeysOptions): Promise<Ad
         ({ keys, set } = adapted);
       });
     },
-    status: () => statusesOf(keys, set, needs),
+    status: () => listedStatusesOf({ keys, set }, needs),
     // Nobody here knows who else uses them.
     sharing: () => undefined,
     async close() {
@@ -95,33 +95,6 @@ export async function openExternalKeys(options: ExternalKeysOptions): Promise<Ad
       await queue.idle();
     },
   };
-}
-
-function setOf(keys: readonly SigningKey[], needs: readonly KeyNeed[], source: ExternalKeySource): KeySet {
-  const active = needs.map(({ purpose, algorithm }) => {
-    const key = keys.find((candidate) => candidate.algorithm === algorithm);
-    if (key) return { purpose, key, longestLifetimeSeconds: Number.POSITIVE_INFINITY };
-    const remedy =
-      purpose === "identity"
-        ? "add one, or set identity.algorithm to one that the keys are for"
-        : "add one, or name an algorithm that the keys are for in issuer.algorithm; a JWK says with alg what it is for";
-    throw new KeyError(nameOf(source), `there is no key for ${algorithm}; ${remedy}`);
-  });
-  return keySetOf(active, keys);
-}
-
-function statusesOf(
-  keys: readonly SigningKey[],
-  set: KeySet,
-  needs: readonly KeyNeed[],
-): readonly KeyStatus[] {
-  return keys.flatMap((key): KeyStatus[] => {
-    const { kid, algorithm } = key;
-    const known = { kid, algorithm, createdAt: undefined, nextTransitionAt: undefined };
-    const uses = needs.filter((need) => set.activeKey(need.purpose, need.algorithm)?.key === key);
-    if (uses.length === 0) return [{ ...known, purpose: undefined, state: "published" }];
-    return uses.map(({ purpose }) => ({ ...known, purpose, state: "active" }));
-  });
 }
 
 function nameOf(source: ExternalKeySource): string {
@@ -133,14 +106,8 @@ function nameOf(source: ExternalKeySource): string {
  *
  * @throws {KeyError} ERR_KEY as {@link openExternalKeys}
  */
-export async function readExternalKeys(options: ReadOptions): Promise<ExternalKeys> {
+export async function readExternalKeys(options: ReadOptions): Promise<ListedKeys> {
   return keysIn(await textsOf(options.source, options.env), options);
-}
-
-/** Keys in the order of their source, and what they are good for. */
-interface ExternalKeys {
-  readonly keys: readonly SigningKey[];
-  readonly set: KeySet;
 }
 
 type ReadOptions = Pick<ExternalKeysOptions, "source" | "needs" | "env">;
@@ -154,15 +121,16 @@ interface KeyText {
 async function keysIn(
   texts: readonly KeyText[],
   { source, needs }: Omit<ReadOptions, "env">,
-): Promise<ExternalKeys> {
+): Promise<ListedKeys> {
   const keys: SigningKey[] = [];
   for (const { name, text } of texts) {
     const parsed = parsePrivateKey(text, name, source.passphrase);
-    const key = await createSigningKey(parsed.privateKey, algorithmOf(parsed, needs, keys), name);
+    const algorithm = parsed.algorithm ?? listedAlgorithmOf(parsed.privateKey, needs, keys);
+    const key = await createSigningKey(parsed.privateKey, algorithm, name);
     if (keys.some(({ kid }) => kid === key.kid)) throw new KeyError(name, "this key is listed twice");
     keys.push(key);
   }
-  return { keys, set: setOf(keys, needs, source) };
+  return { keys, set: listedSetOf(keys, needs, nameOf(source)) };
 }
 
 async function textsOf(source: ExternalKeySource, env: Environment): Promise<readonly KeyText[]> {
@@ -175,25 +143,4 @@ async function textsOf(source: ExternalKeySource, env: Environment): Promise<rea
   if (text === undefined) throw new KeyError(name, "not set; expected a private key in PEM or as a JWK");
   // A variable often holds a PEM whose line ends were written as \n.
   return [{ name, text: text.includes("\n") ? text : text.replaceAll("\\n", "\n") }];
-}
-
-/**
- * What a key is for: what a JWK says; else an algorithm that is needed, fits, and has no key yet; else the first that
- * is needed and fits. A further key that fits none of these is published for the first algorithm that it fits.
- */
-function algorithmOf(
-  { privateKey, algorithm }: ParsedPrivateKey,
-  needs: readonly KeyNeed[],
-  before: readonly SigningKey[],
-): SigningAlgorithm {
-  if (algorithm) return algorithm;
-  const needed = needs.map((need) => need.algorithm);
-  const fitting = [...needed, ...(before.length > 0 ? SIGNING_ALGORITHMS : [])].filter(
-    (candidate) => misfitOf(privateKey, candidate) === undefined,
-  );
-  const without = fitting.find(
-    (candidate) => needed.includes(candidate) && before.every((key) => key.algorithm !== candidate),
-  );
-  // Where none fits, the first that is needed says why not.
-  return without ?? fitting[0] ?? needed[0] ?? "EdDSA";
 }

@@ -19,7 +19,7 @@ import {
   withSuccessor,
   withWithdrawn,
 } from "./ring.ts";
-import type { SigningKey } from "./signing-key.ts";
+import type { LocalSigningKey } from "./signing-key.ts";
 import type { KeyStore } from "./store.ts";
 
 /** A ring before and after what was done to it. */
@@ -67,7 +67,12 @@ export function rotateKeys(store: KeyStore, needs: readonly KeyNeed[], now: numb
  * @throws {KeyError} ERR_KEY when the key is in the ring or was withdrawn, a successor is waiting already, or the ring
  * cannot be read or written
  */
-export function importKey(store: KeyStore, need: KeyNeed, key: SigningKey, now: number): Promise<RingChange> {
+export function importKey(
+  store: KeyStore,
+  need: KeyNeed,
+  key: LocalSigningKey,
+  now: number,
+): Promise<RingChange> {
   return change(store, (ring) => {
     if (ring.keys.some((entry) => entry.key.kid === key.kid))
       throw new KeyError(store.name, `key ${key.kid} is in this ring already`);
@@ -97,7 +102,7 @@ export function importRing(store: KeyStore, imported: Ring): Promise<RingChange>
   });
 }
 
-function withNext(store: KeyStore, ring: Ring, need: KeyNeed, key: SigningKey, now: number): Ring {
+function withNext(store: KeyStore, ring: Ring, need: KeyNeed, key: LocalSigningKey, now: number): Ring {
   if (!signingKeyOf(ring, need, now)) return withFirstKey(ring, need, key, now);
   const pending = pendingKeyOf(ring, need, now);
   if (!pending) return withSuccessor(ring, need, key, now);

@@ -38,7 +38,7 @@ import {
   withPublishedKeysTimed,
   withSuccessor,
 } from "./ring.ts";
-import { createSigningKey, type SigningKey } from "./signing-key.ts";
+import { createSigningKey, type LocalSigningKey } from "./signing-key.ts";
 import { type KeyStore, type StoredRing, StoreUnreachable } from "./store.ts";
 
 /** What {@link openManagedKeys} needs. */
@@ -275,7 +275,7 @@ async function advanced(
 }
 
 /** Makes a key to sign with `algorithm`. */
-export async function newKey(algorithm: SigningAlgorithm): Promise<SigningKey> {
+export async function newKey(algorithm: SigningAlgorithm): Promise<LocalSigningKey> {
   return createSigningKey(await generatePrivateKey(algorithm), algorithm, "the new key");
 }
 

@@ -10,7 +10,7 @@
  */
 
 import type { SigningAlgorithm } from "../algorithms.ts";
-import type { SigningKey } from "./signing-key.ts";
+import type { LocalSigningKey } from "./signing-key.ts";
 
 /** What a key signs: the tokens of requests, or those that say which deployment this is. Each has keys of its own. */
 export type KeyPurpose = "token" | "identity";
@@ -28,7 +28,7 @@ export type Line = Pick<KeyNeed, "purpose" | "algorithm">;
 
 /** A key and its times, which are milliseconds since the epoch. */
 export interface RingKey {
-  readonly key: SigningKey;
+  readonly key: LocalSigningKey;
   readonly purpose: KeyPurpose;
   readonly createdAt: number;
   /** It signs from here on; `undefined` until it is known to be published. */
@@ -180,7 +180,7 @@ export function isRotationDue(ring: Ring, need: KeyNeed, rotation: Rotation, now
 }
 
 /** The ring with a key that signs at once, because nothing else can: the first of its line. */
-export function withFirstKey(ring: Ring, need: KeyNeed, key: SigningKey, now: number): Ring {
+export function withFirstKey(ring: Ring, need: KeyNeed, key: LocalSigningKey, now: number): Ring {
   return withKey(ring, { ...entryOf(need, key, now), activatesAt: now });
 }
 
@@ -195,11 +195,11 @@ export function unannouncedKeysOf(before: Ring, after: Ring): readonly RingKey[]
 }
 
 /** The ring with a key that will sign after it has been published for long enough. */
-export function withSuccessor(ring: Ring, need: KeyNeed, key: SigningKey, now: number): Ring {
+export function withSuccessor(ring: Ring, need: KeyNeed, key: LocalSigningKey, now: number): Ring {
   return withKey(ring, entryOf(need, key, now));
 }
 
-function entryOf(need: KeyNeed, key: SigningKey, now: number): RingKey {
+function entryOf(need: KeyNeed, key: LocalSigningKey, now: number): RingKey {
   const { purpose, longestLifetimeSeconds } = need;
   return {
     key,
@@ -310,6 +310,6 @@ export function withWithdrawn(ring: Ring, entries: readonly RingKey[]): Ring {
 }
 
 /** The ring in which `key` takes the place of every other of its line, at once. */
-export function withEmergencyKey(ring: Ring, need: KeyNeed, key: SigningKey, now: number): Ring {
+export function withEmergencyKey(ring: Ring, need: KeyNeed, key: LocalSigningKey, now: number): Ring {
   return withFirstKey(withWithdrawn(ring, keysOf(ring, need)), need, key, now);
 }

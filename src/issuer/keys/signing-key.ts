@@ -8,12 +8,32 @@ export type PublicJwk = Readonly<Record<"kty" | "kid" | "use" | "alg", string>> 
   Readonly<Record<string, string>>;
 
 /** A private key that signs with one algorithm, and the public half that verifies. */
-export interface SigningKey {
+export type SigningKey = LocalSigningKey | RemoteSigningKey;
+
+interface KeyFacts {
   /** RFC 7638 thumbprint (SHA-256, base64url). */
   readonly kid: string;
   readonly algorithm: SigningAlgorithm;
-  readonly privateKey: KeyObject;
   readonly publicJwk: PublicJwk;
+}
+
+/** A key in the memory of this process, and the only kind that can be stored. */
+export interface LocalSigningKey extends KeyFacts {
+  readonly kind: "local";
+  readonly privateKey: KeyObject;
+}
+
+/** A key that never comes here: somebody else signs with it. */
+export interface RemoteSigningKey extends KeyFacts {
+  readonly kind: "remote";
+  /** What it is called where it is. */
+  readonly label: string;
+  /**
+   * The signature of `input` as a JWS has it (RFC 7515 §5.1).
+   *
+   * @throws {KeyError} ERR_KEY when there is none
+   */
+  readonly sign: (input: Buffer) => Promise<Buffer>;
 }
 
 /**
@@ -26,16 +46,20 @@ export async function createSigningKey(
   privateKey: KeyObject,
   algorithm: SigningAlgorithm,
   source: string,
-): Promise<SigningKey> {
+): Promise<LocalSigningKey> {
   const misfit = misfitOf(privateKey, algorithm);
   if (misfit) throw new KeyError(source, misfit);
   const publicKey = createPublicKey(privateKey);
   if (!belongTogether(privateKey, publicKey))
     throw new KeyError(source, "the private and the public part of this key do not belong together");
+  return Object.freeze({ kind: "local", ...(await keyFactsOf(publicKey, algorithm)), privateKey });
+}
+
+/** What is known of a key by its public half. */
+export async function keyFactsOf(publicKey: KeyObject, algorithm: SigningAlgorithm): Promise<KeyFacts> {
   const members = publicMembersOf({ ...publicKey.export({ format: "jwk" }) });
   const kid = await calculateJwkThumbprint(members);
-  const publicJwk = Object.freeze({ ...members, kid, use: "sig", alg: algorithm });
-  return Object.freeze({ kid, algorithm, privateKey, publicJwk });
+  return { kid, algorithm, publicJwk: Object.freeze({ ...members, kid, use: "sig", alg: algorithm }) };
 }
 
 /** A JWK carries both parts, and Node.js does not compare them for every type of key. */

@@ -4,7 +4,7 @@ import { expect } from "vitest";
 import { KeyError } from "../../../src/index.ts";
 import type { SigningAlgorithm } from "../../../src/issuer/algorithms.ts";
 import type { KeyNeed, Ring, RingKey } from "../../../src/issuer/keys/ring.ts";
-import { createSigningKey, type SigningKey } from "../../../src/issuer/keys/signing-key.ts";
+import { createSigningKey, type LocalSigningKey } from "../../../src/issuer/keys/signing-key.ts";
 
 /** A moment for clocks that stand still. */
 export const NOW = Date.parse("2030-01-01T00:00:00.000Z");
@@ -31,7 +31,7 @@ export function jwkOf(key: KeyObject): Record<string, unknown> {
 }
 
 /** A new key that signs. */
-export function signingKey(algorithm: SigningAlgorithm = "EdDSA"): Promise<SigningKey> {
+export function signingKey(algorithm: SigningAlgorithm = "EdDSA"): Promise<LocalSigningKey> {
   return createSigningKey(privateKeyFor(algorithm), algorithm, "a test");
 }
 
@@ -41,7 +41,7 @@ export function needFor(algorithm: SigningAlgorithm = "EdDSA", change: Partial<K
 }
 
 /** A key of a ring; without `change` it has signed since {@link NOW}. */
-export function ringKey(key: SigningKey, change: Partial<RingKey> = {}): RingKey {
+export function ringKey(key: LocalSigningKey, change: Partial<RingKey> = {}): RingKey {
   return {
     key,
     purpose: "token",

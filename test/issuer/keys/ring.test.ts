@@ -29,7 +29,7 @@ import {
   withSuccessor,
   withWithdrawn,
 } from "../../../src/issuer/keys/ring.ts";
-import type { SigningKey } from "../../../src/issuer/keys/signing-key.ts";
+import type { LocalSigningKey } from "../../../src/issuer/keys/signing-key.ts";
 
 const SECOND = 1000;
 const HOUR = 3600 * SECOND;
@@ -44,7 +44,7 @@ const RETIRING = retiringSecondsOf(need.longestLifetimeSeconds) * SECOND;
 const template = await newKey("EdDSA");
 
 /** What the ring looks at is only the kid and the algorithm. */
-function keyNamed(kid: string, algorithm: SigningAlgorithm = "EdDSA"): SigningKey {
+function keyNamed(kid: string, algorithm: SigningAlgorithm = "EdDSA"): LocalSigningKey {
   return { ...template, kid, algorithm };
 }
 

@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from "node:crypto";
 import { expect, test } from "vitest";
 import { type KeySet, keySetOf } from "../../../src/issuer/keys/key-set.ts";
-import { createSigningKey, type SigningKey } from "../../../src/issuer/keys/signing-key.ts";
+import { createSigningKey, type LocalSigningKey } from "../../../src/issuer/keys/signing-key.ts";
 import { signJws } from "../../../src/issuer/sign.ts";
 import type { JwtOptions } from "../../../src/policy/authenticators/options.ts";
 import { createTestClock, openTestJwt } from "../../support/caller.ts";
@@ -13,7 +13,7 @@ const URL_OF_ISSUER = "http://127.0.0.1:1/__issuer";
 const newKey = () => createSigningKey(generateKeyPairSync("ed25519").privateKey, "EdDSA", "a test");
 
 /** The keys of an issuer whose first key signs. */
-function setOf(key: SigningKey, ...others: readonly SigningKey[]): KeySet {
+function setOf(key: LocalSigningKey, ...others: readonly LocalSigningKey[]): KeySet {
   return keySetOf([{ key, purpose: "token", longestLifetimeSeconds: 300 }], others);
 }
 
@@ -24,7 +24,7 @@ async function openOwn(keys: { set: KeySet }, options: Partial<JwtOptions> = {})
   const login = await openTestJwt(URL_OF_ISSUER, clock, { algorithms: ["EdDSA"], ...options }, {}, own);
   const iat = Math.floor(clock.now() / 1000);
   const claims = { iss: URL_OF_ISSUER, sub: "alice", aud: TEST_AUDIENCE, iat, exp: iat + 300 };
-  const sign = (key: SigningKey) => String(signJws(key, JSON.stringify(claims)));
+  const sign = (key: LocalSigningKey) => String(signJws(key, JSON.stringify(claims)));
   return { login, sign };
 }
 
