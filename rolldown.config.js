@@ -9,10 +9,11 @@ export default {
     // Processes and threads begin with files of their own.
     "cli/worker": "src/cli/worker.ts",
     "config/api-keys-thread": "src/config/authenticators/api-keys-thread.ts",
+    "issuer/pkcs11-process": "src/issuer/keys/pkcs11/pkcs11-process.ts",
   },
   platform: "node",
   // Compiled for each system.
-  external: ["bcrypt"],
+  external: ["bcrypt", "pkcs11js"],
   plugins: [thirdPartyLicenses("third-party-licenses.txt")],
   output: { dir: "dist", format: "esm", chunkFileNames: "shared/[name].js" },
 };

@@ -30,6 +30,7 @@ export const LINKS: Readonly<Record<string, string>> = {
   "timeouts.notReady": "[Signals](operating.md#signals)",
   "timeouts.drain": "[WebSockets](websockets.md#when-the-sidecar-stops)",
   "issuer.keys": "[Keys and their rotation](keys.md)",
+  "issuer.keys.pkcs11": "[Keys on a token or HSM](hsm.md)",
   "identity.files": "[Files](identity-tokens.md#files)",
   "log.subject": "[Subjects](logs.md#subjects)",
   "policies.match.path": "[Patterns](#patterns)",

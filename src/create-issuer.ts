@@ -12,7 +12,7 @@ import type { KeyEvent } from "./issuer/keys/key-set.ts";
 import { openKeys } from "./issuer/keys/key-source.ts";
 import { createTokens } from "./issuer/tokens.ts";
 
-/** Where the keys of an issuer come from: at most one of `directory`, `redis`, `files`, `env` and `ephemeral`. */
+/** Where the keys of an issuer come from: at most one of `directory`, `redis`, `files`, `env`, `pkcs11` and `ephemeral`. */
 export interface IssuerKeysOptions {
   /** A folder that is managed: keys are made, rotated, and removed when their last token has ended. Default: `./keys`. */
   readonly directory?: string;
@@ -26,6 +26,8 @@ export interface IssuerKeysOptions {
   readonly files?: string[];
   /** An environment variable with one private key, PEM or JWK. */
   readonly env?: string;
+  /** Private keys on a PKCS#11 token or HSM: the first of an algorithm signs, all are published. */
+  readonly pkcs11?: Pkcs11KeysOptions;
   /** Keys in memory, new at every start. */
   readonly ephemeral?: true;
   /** Opens encrypted PEM, and encrypts the keys of the directory. */
@@ -63,6 +65,20 @@ export interface IssuerRedisOptions {
   readonly encryptionKeyFile?: string;
   /** By how much this clock may differ from that of Redis: a number of seconds, or a string. Default: 30 s. */
   readonly clockSkew?: number | string;
+}
+
+/** Keys on a token. The package pkcs11js must be installed. */
+export interface Pkcs11KeysOptions {
+  /** The path of the PKCS#11 library. */
+  readonly library: string;
+  /** The label of the token: either this or `slot`. */
+  readonly token?: string;
+  readonly slot?: number;
+  /** The PIN of its user: either this or `pinFile`. */
+  readonly pin?: string;
+  readonly pinFile?: string;
+  /** The labels of the private keys, in the order of their use. */
+  readonly keys: string[];
 }
 
 /** Whose identity `getIdToken` proves: at least one of the first four. */

@@ -8,6 +8,7 @@ export {
   type IssuerIdentityOptions,
   type IssuerKeysOptions,
   type IssuerRedisOptions,
+  type Pkcs11KeysOptions,
 } from "./create-issuer.ts";
 export { CountersignError, type ErrorCode } from "./errors.ts";
 export { ListenError } from "./gateway/listen/listen-error.ts";

@@ -25,7 +25,7 @@ import { createAttempts } from "./gateway/token-endpoint/attempts.ts";
 import type { IdentityFile } from "./issuer/identity-files/identity-file.ts";
 import { type IdentityFiles, openIdentityFiles } from "./issuer/identity-files/identity-files.ts";
 import type { AdaptableKeys, KeyEvent } from "./issuer/keys/key-set.ts";
-import { openKeys, rotationOf } from "./issuer/keys/key-source.ts";
+import { demandsOf, openKeys } from "./issuer/keys/key-source.ts";
 import { createTokens } from "./issuer/tokens.ts";
 import type { Metric } from "./observability/metric.ts";
 import { SidecarMetrics } from "./observability/metrics.ts";
@@ -171,7 +171,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   }
 
   async function adopt(next: Config, opened: OpenedRoutes): Promise<void> {
-    await keys?.adapt({ needs: keyNeedsOf(next), rotation: rotationOf(next.issuer.keys) });
+    await keys?.adapt(demandsOf(next.issuer.keys, keyNeedsOf(next)));
     running();
     if (foundation) serve(createService(next, opened, foundation));
     await identityFiles?.adapt(identityFilesOf(next));

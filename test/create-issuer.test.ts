@@ -481,7 +481,7 @@ describe("options that make no sense are a ConfigError with every problem, each 
     [{ algorithms: "ES256" }, [["algorithms", "expected a list of algorithms"]]],
     [
       { keys: { directory: "a", env: "B" } },
-      [["keys", "expected only one of the keys directory, redis, files, env and ephemeral"]],
+      [["keys", "expected only one of the keys directory, redis, files, env, pkcs11 and ephemeral"]],
     ],
     [
       { keys: { ephemeral: true, rotateEvery: "1d" } },

@@ -1,6 +1,6 @@
 import type { OriginHealth } from "../gateway/upstream/health-check.ts";
 import type { IdentityFileStatus } from "../issuer/identity-files/identity-files.ts";
-import type { AdaptableKeys, IssuerKeys } from "../issuer/keys/key-set.ts";
+import type { AdaptableKeys } from "../issuer/keys/key-set.ts";
 import type { KeyNeed } from "../issuer/keys/ring.ts";
 
 /** One thing that has to be right for requests to be answered. */
@@ -40,13 +40,14 @@ export function clockReadiness({ sharing }: Pick<AdaptableKeys, "sharing">): Rea
 }
 
 /**
- * Whether there is a key for each need. A source of keys that cannot be read or written is told of, but the keys in
- * memory go on signing, so that all replicas over one disk do not stop answering at once.
+ * Whether there is a key for each need that signs. A source of keys that cannot be read or written is told of, but the
+ * keys in memory go on signing, so that all replicas over one disk do not stop answering at once; those that are kept
+ * elsewhere may be out of reach.
  *
  * @param problem what is wrong with the source at this moment
  */
 export function keysReadiness(
-  keys: Pick<IssuerKeys, "current">,
+  keys: Pick<AdaptableKeys, "current" | "canSign">,
   needs: () => readonly KeyNeed[],
   problem: () => string | undefined,
 ): ReadinessSource {
@@ -57,7 +58,7 @@ export function keysReadiness(
     // What is wrong now says why they could not be read for so long.
     const reasons = current.withheld === undefined ? [lacking ?? problem()] : [current.withheld, problem()];
     const reason = reasons.filter((one) => one !== undefined).join("; ") || undefined;
-    return [{ name: "keys", isReady: !missing, reason }];
+    return [{ name: "keys", isReady: !missing && keys.canSign(), reason }];
   };
 }
 

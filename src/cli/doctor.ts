@@ -51,6 +51,7 @@ async function examine(flags: DoctorFlags): Promise<Finding[]> {
   const found = await validate(flags);
   const config = found.parsed?.config;
   const checked = config && (await checkKeys(config, now()));
+  await using _ = checked?.live;
   const [operators, issuer, upstreams] = await Promise.all([
     config ? checkOperators(config) : [],
     checkIssuer({ url: flags.url, config, live: checked?.live, now }),

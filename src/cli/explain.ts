@@ -51,7 +51,9 @@ export function addExplainCommand(program: Command): Command {
       const request = await requestOf(method, url, flags);
       const { config } = await readConfiguration(flags);
       const { keys, ...aboutKeys } = await borrowKeys(config);
-      await using stage = await openStage(config, { keys });
+      await using closing = new AsyncDisposableStack();
+      closing.defer(keys.close);
+      const stage = closing.use(await openStage(config, { keys }));
       const explanation = explain(config, request, await stage.rehearse(request), aboutKeys);
       if (explanation.outcome === "refused") process.exitCode = 1;
       console.log(flags.json ? printableJson(explanation, 2) : describeExplanation(explanation));

@@ -17,6 +17,8 @@ import type { SigningKey } from "../issuer/keys/signing-key.ts";
 /** One key as `keys list` shows it. Times are ISO 8601; `null` where a time is not known, or kept by somebody else. */
 export interface KeyRow {
   readonly kid: string;
+  /** Of a key on a token. */
+  readonly label?: string;
   readonly algorithm: string;
   readonly purpose: KeyPurpose | null;
   readonly state: KeyState | "published";
@@ -90,6 +92,7 @@ export function describeExternalKeys(keys: readonly SigningKey[], needs: readonl
     const signs = isFirst && needs.some(({ algorithm }) => algorithm === key.algorithm);
     return {
       kid: key.kid,
+      ...(key.kind === "remote" && { label: key.label }),
       algorithm: key.algorithm,
       purpose: null,
       state: signs ? "active" : "published",
@@ -98,19 +101,22 @@ export function describeExternalKeys(keys: readonly SigningKey[], needs: readonl
       retiresAt: null,
       goneAt: null,
       age: "",
-      next: "rotated by whoever keeps it",
+      next: key.kind === "remote" ? "rotated by hand" : "rotated by whoever keeps it",
     };
   });
 }
 
-const COLUMNS = ["kid", "algorithm", "purpose", "state", "age", "next"] as const;
+const COLUMNS = ["kid", "label", "algorithm", "purpose", "state", "age", "next"] as const;
 
 /** The rows under their headings, in columns. */
 export function tableOf(rows: readonly KeyRow[]): string {
   if (rows.length === 0)
     return "there are no keys yet; the first start makes them, or: countersign keys generate";
-  const lines = [COLUMNS.map(String), ...rows.map((row) => COLUMNS.map((column) => row[column] ?? ""))];
-  const widths = COLUMNS.map((_, index) => Math.max(...lines.map((line) => line[index]?.length ?? 0)));
+  const columns = COLUMNS.filter(
+    (column) => column !== "label" || rows.some(({ label }) => label !== undefined),
+  );
+  const lines = [columns.map(String), ...rows.map((row) => columns.map((column) => row[column] ?? ""))];
+  const widths = columns.map((_, index) => Math.max(...lines.map((line) => line[index]?.length ?? 0)));
   return lines
     .map((line) =>
       line

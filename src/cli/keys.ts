@@ -32,6 +32,7 @@ import { algorithmOption, type ConfigurationFlags, configOption } from "./config
 import { formatPeriod, tableOf } from "./key-table.ts";
 import { readLiveKeys } from "./live-keys.ts";
 import { chosenNeeds, type LineFlags, needOf, type OpenRing, readConfig, withRing } from "./managed-ring.ts";
+import { generateOnToken, rotateOnToken } from "./token-keys.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** `countersign keys`: looks after the signing keys. */
@@ -40,7 +41,7 @@ export function addKeysCommand(program: Command): Command {
     .command("keys")
     .summary("make, list, rotate, retire and import signing keys")
     .description(
-      "Looks after the keys of issuer.keys.directory and issuer.keys.redis. A running sidecar sees the change within a minute. list also shows keys that are kept elsewhere.",
+      "Looks after the keys of issuer.keys.directory and issuer.keys.redis. A running sidecar sees the change within a minute. list also shows keys that are kept elsewhere, and generate and rotate make keys on a PKCS#11 token.",
     );
   addList(keys);
   addGenerate(keys);
@@ -67,7 +68,8 @@ function addList(keys: Command): void {
     .option("--json", "print them as JSON, with the times")
     .action(async (flags: ConfigurationFlags & { readonly json?: true }) => {
       const config = await readConfig(flags);
-      const rows = (await readLiveKeys(config, Date.now())).rows;
+      await using live = await readLiveKeys(config, Date.now());
+      const { rows } = live;
       console.log(flags.json ? JSON.stringify(rows, undefined, 2) : tableOf(rows));
     });
 }
@@ -77,7 +79,7 @@ function addGenerate(keys: Command): void {
     .command("generate")
     .summary("make the keys that are lacking")
     .description(
-      "Makes the keys that the configuration needs and the directory lacks, as the first start would. With --algorithm it makes one that the configuration does not need yet: published for a day before a policy names the algorithm, it is known to every verifier. With --output it writes a private key to a file of your own.",
+      "Makes the keys that the configuration needs and the directory lacks, as the first start would; on a PKCS#11 token, the keys of the list that it lacks. With --algorithm it makes one that the configuration does not need yet: published for a day before a policy names the algorithm, it is known to every verifier. With --output it writes a private key to a file of your own.",
     )
     .addOption(configOption())
     .addOption(algorithmOption("the algorithm of the key (default: those of the configuration)"))
@@ -89,7 +91,10 @@ function addGenerate(keys: Command): void {
         throw new UsageError(
           "--passphrase-env: only with --output; the directory has issuer.keys.passphrase",
         );
-      return withRing(flags, async ({ store, config, now }) => {
+      const config = await readConfig(flags);
+      const source = config.issuer.keys;
+      if (source.kind === "pkcs11") return generateOnToken(config, source, flags);
+      return withRing(config, async ({ store, now }) => {
         const needs =
           flags.algorithm === undefined ? keyNeedsOf(config) : [needOf(config, flags.algorithm, false)];
         const made = addedBy(await generateKeys(store, needs, now));
@@ -133,20 +138,23 @@ function addRotate(keys: Command): void {
     .command("rotate")
     .summary("replace the keys that sign")
     .description(
-      "Makes a successor of each key that signs. It is published first and signs after issuer.keys.overlap, so that no token is refused. With --emergency, for a key that others may know, the successor signs at once and the old keys are withdrawn: tokens are refused until verifiers have fetched the JWK Set again.",
+      "Makes a successor of each key that signs. It is published first and signs after issuer.keys.overlap, so that no token is refused. On a PKCS#11 token the successor is made, and what to change in the list is printed. With --emergency, for a key that others may know, the successor signs at once and the old keys are withdrawn: tokens are refused until verifiers have fetched the JWK Set again.",
     )
     .addOption(configOption())
     .addOption(algorithmOption("rotate this algorithm alone (default: each that the configuration needs)"))
     .addOption(identityOption())
     .option("--emergency", "withdraw the keys, at once")
-    .action((flags: LineFlags & { readonly emergency?: true }) =>
-      withRing(flags, async (ring) => {
-        const needs = chosenNeeds(ring.config, flags);
+    .action(async (flags: LineFlags & { readonly emergency?: true }) => {
+      const config = await readConfig(flags);
+      const source = config.issuer.keys;
+      if (source.kind === "pkcs11") return rotateOnToken(config, source, flags);
+      return withRing(config, async (ring) => {
+        const needs = chosenNeeds(config, flags);
         if (flags.emergency) return rotateAtOnce(ring, needs);
         const change = await rotateKeys(ring.store, needs, ring.now);
         for (const entry of addedBy(change)) console.log(describeSuccessor(change, entry, ring));
-      }),
-    );
+      });
+    });
 }
 
 async function rotateAtOnce({ store, config, now }: OpenRing, needs: readonly KeyNeed[]): Promise<void> {
@@ -191,7 +199,8 @@ function addRetire(keys: Command): void {
     .option("--now", "do not wait for the tokens that it signed: they are refused")
     .action(async (kid: string, flags: ConfigurationFlags & { readonly now?: true }) => {
       if (kid === "") throw new UsageError("expected a kid");
-      return withRing(flags, async ({ store, config, now }) => {
+      const config = await readConfig(flags);
+      return withRing(config, async ({ store, now }) => {
         const options = { kid, needs: keyNeedsOf(config), now, atOnce: flags.now ?? false };
         const { before, after } = await retireKey(store, options);
         for (const entry of before.keys) {
@@ -222,8 +231,8 @@ function addImport(keys: Command): void {
     )
     .addOption(identityOption())
     .addOption(passphraseOption("the passphrase of an encrypted PEM or key directory"))
-    .action((file: string, flags: ImportFlags) =>
-      withRing(flags, async (ring) => {
+    .action(async (file: string, flags: ImportFlags) =>
+      withRing(await readConfig(flags), async (ring) => {
         const isDirectory = (await stat(file).catch(() => undefined))?.isDirectory() ?? false;
         return isDirectory ? importDirectory(ring, file, flags) : importFile(ring, file, flags);
       }),

@@ -1,17 +1,16 @@
 import type { Config } from "../config/config.ts";
 import { keyNeedsOf } from "../config/key-needs.ts";
 import { readExternalKeys } from "../issuer/keys/external-keys.ts";
-import type { KeySet } from "../issuer/keys/key-set.ts";
-import { readRing, rotationOf } from "../issuer/keys/key-source.ts";
+import { type BorrowedKeys, NOTHING_BORROWED, readRing, rotationOf } from "../issuer/keys/key-source.ts";
 import { keysAt } from "../issuer/keys/managed-keys.ts";
+import { readTokenKeys } from "../issuer/keys/pkcs11/token-keys.ts";
 import type { Ring } from "../issuer/keys/ring.ts";
 import type { ClockReading } from "../issuer/keys/store.ts";
 import { describeExternalKeys, describeRing, type KeyRow } from "./key-table.ts";
 import { managedSourceOf } from "./managed-ring.ts";
 
-/** The keys of a configuration at one moment. */
-export interface LiveKeys {
-  readonly set: KeySet;
+/** The keys of a configuration at one moment. They sign until they are let go. */
+export interface LiveKeys extends BorrowedKeys {
   /** What is known of each. */
   readonly rows: readonly KeyRow[];
   /** `undefined`: somebody else manages them. */
@@ -31,11 +30,15 @@ export async function readLiveKeys(config: Config, now: number): Promise<LiveKey
   const needs = keyNeedsOf(config);
   if (source.kind === "files" || source.kind === "env") {
     const { keys, set } = await readExternalKeys({ source, needs, env: process.env });
-    return { set, rows: describeExternalKeys(keys, needs), ring: undefined };
+    return { set, rows: describeExternalKeys(keys, needs), ring: undefined, ...NOTHING_BORROWED };
+  }
+  if (source.kind === "pkcs11") {
+    const read = await readTokenKeys({ source, listed: source.listed, needs });
+    return { ...read, rows: describeExternalKeys(read.keys, needs), ring: undefined };
   }
   const managed = managedSourceOf(source);
   const { ring, clock } = await readRing(managed, () => now);
   const time = now + (clock?.ahead ?? 0);
   const rows = describeRing(ring, needs, rotationOf(managed), time);
-  return { set: keysAt(ring, needs, time), rows, ring, clock };
+  return { set: keysAt(ring, needs, time), rows, ring, clock, ...NOTHING_BORROWED };
 }

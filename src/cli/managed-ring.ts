@@ -36,11 +36,7 @@ export interface OpenRing {
  *
  * @throws {KeyError} ERR_KEY when the keys are kept elsewhere, or the ring cannot be read
  */
-export async function withRing(
-  flags: ConfigurationFlags,
-  work: (ring: OpenRing) => Promise<void>,
-): Promise<void> {
-  const config = await readConfig(flags);
+export async function withRing(config: Config, work: (ring: OpenRing) => Promise<void>): Promise<void> {
   const source = managedSourceOf(config.issuer.keys);
   const store = await storeOf(source, Date.now);
   try {
@@ -59,6 +55,11 @@ export async function withRing(
  */
 export function managedSourceOf(source: KeySource): Exclude<ManagedKeySource, { kind: "ephemeral" }> {
   if (source.kind === "directory" || source.kind === "redis") return source;
+  if (source.kind === "pkcs11")
+    throw new KeyError(
+      "issuer.keys.pkcs11",
+      "these keys are on a token, and which of them are used is said by issuer.keys.pkcs11.keys: a key is taken out of use by taking its label out of that list, and one that was made elsewhere is put on the token with the token's own tool, and listed",
+    );
   const where = { files: "files of your own", env: "a variable", ephemeral: "the memory of the sidecar" }[
     source.kind
   ];

@@ -3,9 +3,9 @@ import { keyNeedsOf } from "../config/key-needs.ts";
 import type { SigningAlgorithm } from "../issuer/algorithms.ts";
 import { KeyError } from "../issuer/keys/key-error.ts";
 import { type IssuerKeys, type KeySet, keySetOf } from "../issuer/keys/key-set.ts";
-import { openKeys, readKeys } from "../issuer/keys/key-source.ts";
+import { type BorrowedKeys, NOTHING_BORROWED, openKeys, readKeys } from "../issuer/keys/key-source.ts";
 
-/** Keys to sign with that change nothing where the configured ones are kept. */
+/** Keys to sign with that change nothing where the configured ones are kept. They are closed by whoever wanted them. */
 export interface RehearsalKeys {
   readonly keys: IssuerKeys;
   /** The algorithms whose key was made for the moment, because the configuration has none yet. */
@@ -20,7 +20,7 @@ const NO_KEYS = keySetOf([], []);
 export async function borrowKeys(config: Config): Promise<RehearsalKeys> {
   const now = Date.now;
   const needs = tokenKeyNeedsOf(config);
-  let configured: KeySet = NO_KEYS;
+  let configured: BorrowedKeys = { set: NO_KEYS, ...NOTHING_BORROWED };
   let problem: string | undefined;
   if (config.issuer.keys.kind !== "ephemeral")
     try {
@@ -29,10 +29,10 @@ export async function borrowKeys(config: Config): Promise<RehearsalKeys> {
       if (!(error instanceof KeyError)) throw error;
       problem = error.message;
     }
-  const lacking = needs.filter(({ algorithm }) => !configured.activeKey("token", algorithm));
+  const lacking = needs.filter(({ algorithm }) => !configured.set.activeKey("token", algorithm));
   const made = lacking.length === 0 ? NO_KEYS : await makeKeys(lacking);
   return {
-    keys: fixedKeys([configured, made]),
+    keys: { ...fixedKeys([configured.set, made]), close: async () => configured[Symbol.asyncDispose]() },
     madeFor: new Set(lacking.map(({ algorithm }) => algorithm)),
     problem,
   };

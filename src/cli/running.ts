@@ -4,6 +4,7 @@ import { isWildcard } from "../config/wildcard.ts";
 import type { ListenOptions } from "../gateway/listen/listen-options.ts";
 import { formatUpstream } from "../gateway/upstream/upstream-options.ts";
 import type { KeySource } from "../issuer/keys/key-source.ts";
+import { nameOfPlace } from "../issuer/keys/pkcs11/token-keys.ts";
 import { describePlace } from "../issuer/keys/redis/redis-options.ts";
 import type { Log, LogFields } from "../observability/log.ts";
 import { createSidecar } from "../sidecar.ts";
@@ -114,5 +115,6 @@ function describeSource(source: KeySource): string {
   if (source.kind === "directory") return `in ${source.directory}`;
   if (source.kind === "redis") return `in ${describePlace(source.redis.place)}`;
   if (source.kind === "files") return `from ${source.files.join(", ")}`;
+  if (source.kind === "pkcs11") return `on ${nameOfPlace(source.place)}`;
   return source.kind === "env" ? `from $${source.variable}` : "in memory";
 }

@@ -57,7 +57,9 @@ export async function validate(flags: ConfigurationFlags): Promise<Findings> {
     const problems: Problem[] = [];
     const warnings = [...parsed.warnings];
     const options = { needs: keyNeedsOf(config), env: process.env, now: Date.now };
-    await readKeys(config.issuer.keys, options).catch((error: unknown) => {
+    try {
+      await using _ = await readKeys(config.issuer.keys, options);
+    } catch (error) {
       if (!(error instanceof KeyError)) throw error;
       const problem = {
         file,
@@ -68,7 +70,7 @@ export async function validate(flags: ConfigurationFlags): Promise<Findings> {
       // Who checks a configuration need not be where it will run; the sidecar waits.
       if (error instanceof StoreUnreachable) warnings.push(problem);
       else problems.push(problem);
-    });
+    }
     problems.push(...(await problemsOfRoutes(config, file, positionOf)));
     for (const { tls, path } of tlsListenersOf(config))
       await readTlsFiles(tls).catch((error: unknown) => {

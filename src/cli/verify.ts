@@ -81,8 +81,11 @@ async function verifierOf(flags: VerifyFlags): Promise<Verifier> {
       "the keys are in the memory of the running sidecar alone; name its JWK Set with --jwks URL",
     );
   const options = { needs: keyNeedsOf(config), env: process.env, now: Date.now };
-  const { published } = await readKeys(config.issuer.keys, options);
-  return { keys: createLocalJWKSet({ keys: [...published] }), issuer: issuer ?? issuerUrlOf(config) };
+  await using read = await readKeys(config.issuer.keys, options);
+  return {
+    keys: createLocalJWKSet({ keys: [...read.set.published] }),
+    issuer: issuer ?? issuerUrlOf(config),
+  };
 }
 
 async function keysAt(place: string): Promise<JWTVerifyGetKey> {

@@ -5,6 +5,7 @@ import { baseUrl } from "./addresses.ts";
 import { algorithm } from "./algorithm.ts";
 import { basePath } from "./http-values.ts";
 import { issuerIdentitySection } from "./identity-section.ts";
+import { pkcs11Section } from "./pkcs11-section.ts";
 import { redisSection } from "./redis-section.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
 import { duration, filePath, nonEmptyString, secret, variableName } from "./values.ts";
@@ -18,55 +19,57 @@ const LEAST_OVERLAP_SECONDS = DAY_SECONDS;
 /** The sidecar's clock may be wrong, and so may that by which a verifier keeps its JWK Set. */
 const BOTH_CLOCKS_SECONDS = 2 * CLOCK_ALLOWANCE_SECONDS;
 
-const keys = section(
-  {
-    directory: nonEmptyString
-      .meta({ title: "folder" })
-      .describe(
-        `A folder that Countersign manages: keys are made on first start, rotated, and removed when their last token has ended. Default: \`${DEFAULT_DIRECTORY}\`.`,
-      )
-      .optional(),
-    rotateEvery: z
-      .union([z.literal("never"), duration], { error: 'expected a duration such as "30d", or "never"' })
-      .describe(
-        `For how long a key of the directory signs; \`never\` leaves it to \`countersign keys rotate\`. At least \`overlap\` and a minute. Default: \`${formatDuration(DEFAULT_ROTATION_SECONDS)}\`.`,
-      )
-      .optional(),
-    overlap: duration
-      .describe(
-        `For how long a new key of the directory or of Redis is published before it signs. At least \`jwksMaxAge\`. Default: \`jwksMaxAge\` or ${LEAST_OVERLAP_SECONDS / 3600} h, whichever is longer, and ${BOTH_CLOCKS_SECONDS / 3600} h for clocks that are wrong.`,
-      )
-      .optional(),
-    files: z
-      .array(filePath, { error: expectedCollection("a list of files") })
-      .min(1, "expected at least one file")
-      .describe(
-        "Private keys, PEM or JWK, that somebody else manages: the first of an algorithm signs, all are published, changes are noticed.",
-      )
-      .optional(),
-    env: variableName.describe("An environment variable with one private key, PEM or JWK.").optional(),
-    ephemeral: z
-      .literal(true, { error: "expected true" })
-      .describe("Keys in memory, new at every start. For tests.")
-      .optional(),
-    passphrase: secret(nonEmptyString)
-      .describe("Opens encrypted PEM, and encrypts the keys of the directory; write it as `$env(NAME)`.")
-      .optional(),
-    redis: redisSection
-      .describe(
-        "One ring for many replicas, in Redis or Valkey: keys are made by the first that starts, rotated by whichever comes first, and published by all before one signs.",
-      )
-      .optional(),
-  },
-  ["pkcs11"],
-).superRefine((value, context) => {
-  const sources = (["directory", "redis", "files", "env", "ephemeral"] as const).filter(
+const keys = section({
+  directory: nonEmptyString
+    .meta({ title: "folder" })
+    .describe(
+      `A folder that Countersign manages: keys are made on first start, rotated, and removed when their last token has ended. Default: \`${DEFAULT_DIRECTORY}\`.`,
+    )
+    .optional(),
+  rotateEvery: z
+    .union([z.literal("never"), duration], { error: 'expected a duration such as "30d", or "never"' })
+    .describe(
+      `For how long a key of the directory signs; \`never\` leaves it to \`countersign keys rotate\`. At least \`overlap\` and a minute. Default: \`${formatDuration(DEFAULT_ROTATION_SECONDS)}\`.`,
+    )
+    .optional(),
+  overlap: duration
+    .describe(
+      `For how long a new key of the directory or of Redis is published before it signs. At least \`jwksMaxAge\`. Default: \`jwksMaxAge\` or ${LEAST_OVERLAP_SECONDS / 3600} h, whichever is longer, and ${BOTH_CLOCKS_SECONDS / 3600} h for clocks that are wrong.`,
+    )
+    .optional(),
+  files: z
+    .array(filePath, { error: expectedCollection("a list of files") })
+    .min(1, "expected at least one file")
+    .describe(
+      "Private keys, PEM or JWK, that somebody else manages: the first of an algorithm signs, all are published, changes are noticed.",
+    )
+    .optional(),
+  env: variableName.describe("An environment variable with one private key, PEM or JWK.").optional(),
+  ephemeral: z
+    .literal(true, { error: "expected true" })
+    .describe("Keys in memory, new at every start. For tests.")
+    .optional(),
+  pkcs11: pkcs11Section
+    .describe(
+      "Private keys that never leave a PKCS#11 token or HSM: the first of an algorithm signs, all are published.",
+    )
+    .optional(),
+  passphrase: secret(nonEmptyString)
+    .describe("Opens encrypted PEM, and encrypts the keys of the directory; write it as `$env(NAME)`.")
+    .optional(),
+  redis: redisSection
+    .describe(
+      "One ring for many replicas, in Redis or Valkey: keys are made by the first that starts, rotated by whichever comes first, and published by all before one signs.",
+    )
+    .optional(),
+}).superRefine((value, context) => {
+  const sources = (["directory", "redis", "files", "env", "pkcs11", "ephemeral"] as const).filter(
     (source) => value?.[source] !== undefined,
   );
   if (sources.length > 1)
     context.addIssue({
       code: "custom",
-      message: "expected only one of the keys directory, redis, files, env and ephemeral",
+      message: "expected only one of the keys directory, redis, files, env, pkcs11 and ephemeral",
     });
   const [source = "directory"] = sources;
   const refuse = (key: string, message: string) => context.addIssue({ code: "custom", path: [key], message });
@@ -77,6 +80,8 @@ const keys = section(
     refuse("passphrase", "not for ephemeral keys: they are stored nowhere");
   if (value?.passphrase !== undefined && source === "redis")
     refuse("passphrase", "not for redis: its encryptionKey encrypts the ring");
+  if (value?.passphrase !== undefined && source === "pkcs11")
+    refuse("passphrase", "not for keys on a token: pkcs11 has pin and pinFile");
 }, EVEN_WITH_PROBLEMS_INSIDE);
 
 /** What `issuer.keys` says. */
@@ -95,7 +100,7 @@ const issuerShape = {
   keys: keys
     .prefault({})
     .describe(
-      "Where the signing keys come from: one of `directory`, `redis`, `files`, `env` and `ephemeral`, and what belongs to it.",
+      "Where the signing keys come from: one of `directory`, `redis`, `files`, `env`, `pkcs11` and `ephemeral`, and what belongs to it.",
     ),
 };
 
@@ -107,7 +112,7 @@ function checkRotation(
   const refuse = (key: string, message: string) =>
     context.issues.push({ code: "custom", path: ["keys", key], message, input: undefined });
   // That other keys are not rotated here is said already.
-  if (keys.files !== undefined || keys.env !== undefined || keys.ephemeral !== undefined) return;
+  if ((["files", "env", "pkcs11", "ephemeral"] as const).some((source) => keys[source] !== undefined)) return;
   const rotation = rotationOf(keys, jwksMaxAge);
   if (rotation.overlapSeconds < jwksMaxAge)
     return void refuse(

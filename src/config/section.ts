@@ -4,12 +4,8 @@ import { mayBeNamed, nearest } from "./problems.ts";
 /** Between the messages of one issue that is about several keys; {@link problemsOf} takes them apart. */
 export const MESSAGE_SEPARATOR = "\n";
 
-/**
- * A map with known keys. An unknown one is refused with a suggestion.
- *
- * @param planned keys that the design has and this version has not: refused as "not supported yet", never ignored
- */
-export function section<T extends z.core.$ZodLooseShape>(shape: T, planned: readonly string[] = []) {
+/** A map with known keys. An unknown one is refused with a suggestion. */
+export function section<T extends z.core.$ZodLooseShape>(shape: T) {
   const known = Object.keys(shape);
   const expected = expectedCollection(`a map with the keys ${known.join(", ")}`);
   return z.strictObject(shape, {
@@ -17,7 +13,7 @@ export function section<T extends z.core.$ZodLooseShape>(shape: T, planned: read
       if (issue.code !== "unrecognized_keys") return expected(issue);
       const input = issue.input as Readonly<Record<string, unknown>>;
       return (issue.keys as string[])
-        .map((key) => unknownKey(key, input[key], known, planned))
+        .map((key) => unknownKey(key, input[key], known))
         .join(MESSAGE_SEPARATOR);
     },
   });
@@ -41,13 +37,7 @@ export const EVEN_WITH_PROBLEMS_INSIDE = {
     !issues.some(({ code, path = [] }) => code === "invalid_type" && path.length === 0),
 };
 
-function unknownKey(
-  key: string,
-  value: unknown,
-  known: readonly string[],
-  planned: readonly string[],
-): string {
-  if (planned.includes(key)) return `\`${key}\` is not supported yet`;
+function unknownKey(key: string, value: unknown, known: readonly string[]): string {
   const meant = nearest(key, known);
   const what = mayBeNamed(key, value) ? `unknown key \`${key}\`` : "unknown key";
   return meant ? `${what}; did you mean \`${meant}\`?` : `${what}; the keys here are ${known.join(", ")}`;

@@ -24,7 +24,7 @@ export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number];
 type KeyRequirement =
   | { readonly type: "ed25519" }
   | { readonly type: "rsa" }
-  | { readonly type: "ec"; readonly curve: string; readonly curveName: string };
+  | { readonly type: "ec"; readonly curve: string; readonly curveName: "P-256" | "P-384" | "P-521" };
 
 /** RFC 7518 §3.3 and §3.5: at least 2048 bits. */
 const MIN_RSA_BITS = 2048;

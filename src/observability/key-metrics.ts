@@ -39,7 +39,7 @@ export function keyMetrics({ keys, current, needs, hasProblem, sharing }: KeyFac
     ),
     gauge(
       "countersign_keys_problem",
-      "1 while the source of the keys cannot be read or written; those in memory go on.",
+      "1 while the source of the keys cannot be read, written or asked; those in memory go on.",
       only(Number(hasProblem)),
       "max",
     ),

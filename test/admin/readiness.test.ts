@@ -213,7 +213,7 @@ describe("the keys", () => {
 
   test("of which none signs are not ready, whatever else is wrong", () => {
     const check = keysReadiness(
-      { current: () => keySetOf([], []) },
+      { current: () => keySetOf([], []), canSign: () => true },
       () => [NEED],
       () => "the disk is full",
     );

@@ -312,7 +312,7 @@ describe("refused, with nothing written, is", () => {
   test("one whose keys are in the memory of another process", async () => {
     using place = placeWith({ issuer: "keys: {ephemeral: true}" });
     expect(await refusalOf(place)).toBe(
-      "issuer.keys.ephemeral: these keys are in the memory of the sidecar alone, and new at every start; use a directory, files or env",
+      "issuer.keys.ephemeral: these keys are in the memory of the sidecar alone, and new at every start; use a directory, files, env or pkcs11",
     );
   });
 

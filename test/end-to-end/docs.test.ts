@@ -75,6 +75,13 @@ test("the configuration in docs/behind-a-proxy.md is valid, and names the proxie
   expect(config.trustedProxies).toEqual(["10.0.1.7", "10.0.1.8"]);
 });
 
+test("the configuration in docs/hsm.md is valid", () => {
+  const [yaml = ""] = blocksOf("docs/hsm.md", "yaml");
+  const { config, warnings } = parseConfig(yaml, { file: "sidecar.yaml", env: { HSM_PIN: "a PIN" } });
+  expect(warnings).toEqual([]);
+  expect(config.issuer.keys).toMatchObject({ kind: "pkcs11", listed: { labels: ["signing-1"] } });
+});
+
 test("the configuration in docs/identity-tokens.md is valid, and its request is answered with a token", async () => {
   const [yaml = ""] = blocksOf("docs/identity-tokens.md", "yaml");
   expect(parseConfig(yaml, { file: "sidecar.yaml" }).warnings).toEqual([]);

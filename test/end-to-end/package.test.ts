@@ -72,6 +72,7 @@ test("the published package holds what a user needs, and works installed from it
     "docs/fleet.md",
     "docs/fleet.svg",
     "docs/forwarding.md",
+    "docs/hsm.md",
     "docs/identity-tokens.md",
     "docs/keys.md",
     "docs/library.md",
@@ -118,6 +119,8 @@ test("the published package holds what a user needs, and works installed from it
     "--no-audit",
     "--no-fund",
     "--prefer-offline",
+    // As where it cannot be compiled.
+    "--omit=optional",
     join(folder.path, packed.filename),
   ];
   await run("npm", install, { cwd: folder.path, env });
@@ -140,6 +143,16 @@ test("the published package holds what a user needs, and works installed from it
       .filter((name) => !name.startsWith("."))
       .sort(),
   ).toEqual(["bcrypt", "countersign", "node-addon-api", "node-gyp-build"]);
+  const onToken = join(folder.path, "token.yaml");
+  writeFileSync(
+    onToken,
+    "upstream: http://a\nissuer: {keys: {pkcs11: {library: a.so, token: a, pin: a, keys: [a]}}}\n",
+  );
+  const refused = run(process.execPath, [executable, "keys", "list", "-c", onToken]);
+  await expect(refused).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining("npm install pkcs11js"),
+  });
   const program = "import('countersign').then((library) => console.log(Object.keys(library).sort().join()))";
   const library = await run(process.execPath, ["-e", program], { cwd: folder.path });
   expect(library.stdout.trim()).toContain("createSidecar");

@@ -90,10 +90,10 @@ identity:
   /** A token of the very key that signs those of the file. */
   async function signed({ url = issuer.url, secondsAgo = 0, ...changes }: SignedChanges): Promise<string> {
     const { config } = sidecar;
-    const keys = await readKeys(config.issuer.keys, { needs: keyNeedsOf(config), env: {}, now: Date.now });
+    const { set } = await readKeys(config.issuer.keys, { needs: keyNeedsOf(config), env: {}, now: Date.now });
     const now = () => Date.now() - secondsAgo * 1000;
     const [file] = config.identity?.files ?? [];
-    return createTokens({ url, keys: fixedKeys([keys]), now }).tokenFor({
+    return createTokens({ url, keys: fixedKeys([set]), now }).tokenFor({
       ...requestFor(file as IdentityFile),
       ...changes,
     });

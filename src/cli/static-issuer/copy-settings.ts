@@ -37,7 +37,7 @@ export async function copySettingsOf(
   if (source.kind === "ephemeral")
     throw new KeyError(
       "issuer.keys.ephemeral",
-      "these keys are in the memory of the sidecar alone, and new at every start; use a directory, files or env",
+      "these keys are in the memory of the sidecar alone, and new at every start; use a directory, files, env or pkcs11",
     );
   await checkPlace(directory, source);
   return { config, url, source };
@@ -55,14 +55,18 @@ async function checkPlace(directory: string, source: CopySettings["source"]): Pr
     if (isWithin(real, keys) || isWithin(folder, keys)) refuse("this is the key directory, or inside of it");
     if (isWithin(keys, real)) refuse(`the key directory ${source.directory} is inside of it`);
   }
-  if (source.kind !== "files") return;
   // The name that a file has there, and what it is a link to.
-  for (const file of source.files)
+  for (const [what, file] of secretFilesOf(source))
     if (
       isWithin(await realPathOf(file), real) ||
       isWithin(join(await realPathOf(dirname(file)), basename(file)), real)
     )
-      refuse(`the private key ${file} is inside of it`);
+      refuse(`${what} ${file} is inside of it`);
+}
+
+function secretFilesOf(source: CopySettings["source"]): (readonly [string, string])[] {
+  if (source.kind === "files") return source.files.map((file) => ["the private key", file]);
+  return source.kind === "pkcs11" && source.pin.kind === "file" ? [["the PIN", source.pin.file]] : [];
 }
 
 function isWithin(path: string, folder: string): boolean {
@@ -88,7 +92,8 @@ async function realPathOf(path: string): Promise<string> {
  */
 export async function keysForCopy({ config, source }: CopySettings, now: number): Promise<KeySet> {
   const needs = keyNeedsOf(config);
-  const { set: keys } = await readLiveKeys(config, now);
+  await using live = await readLiveKeys(config, now);
+  const { set: keys } = live;
   const missing = needs.filter(({ purpose, algorithm }) => !keys.activeKey(purpose, algorithm));
   if (missing.length === 0) return keys;
   const names = missing.map(

@@ -171,7 +171,7 @@ async function foldersOf(file: string, { source }: CopySettings): Promise<string
 /** What verifiers of a copy that could not be written will refuse, and from when on, or accept; "" where that is nothing. */
 async function describeLack(directory: string, { config }: CopySettings, now: number): Promise<string> {
   const kids = await copiedKids(directory);
-  const live = await readLiveKeys(config, now).catch(() => undefined);
+  await using live = await readLiveKeys(config, now).catch(() => undefined);
   const withdrawn = (live?.ring?.withdrawn ?? []).filter((kid) => kids.has(kid));
   const lacking = (live?.rows ?? []).filter(({ kid, state }) => state !== "gone" && !kids.has(kid));
   return [

@@ -87,6 +87,7 @@ export async function openExternalKeys(options: ExternalKeysOptions): Promise<Ad
         ({ keys, set } = adapted);
       });
     },
+    canSign: () => true,
     status: () => listedStatusesOf({ keys, set }, needs),
     // Nobody here knows who else uses them.
     sharing: () => undefined,

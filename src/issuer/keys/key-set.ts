@@ -50,6 +50,22 @@ export interface KeyStatus {
   readonly nextTransitionAt: number | undefined;
 }
 
+/** What may change while keys are in use. */
+export interface KeyDemands {
+  readonly needs: readonly KeyNeed[];
+  readonly rotation: Rotation;
+  /** Which keys of a token; `undefined` where they are not on one. */
+  readonly listed?: ListedLabels | undefined;
+}
+
+/** Keys on a token. */
+export interface ListedLabels {
+  /** At least one, in the order of their use. */
+  readonly labels: readonly string[];
+  /** For how long a verifier may hold a JWK Set without a new key. */
+  readonly jwksMaxAgeSeconds: number;
+}
+
 /** Keys for needs that may change. */
 export interface AdaptableKeys extends IssuerKeys {
   /**
@@ -58,7 +74,9 @@ export interface AdaptableKeys extends IssuerKeys {
    *
    * @throws {KeyError} ERR_KEY when a key is lacking and cannot be made; then everything stays as it is
    */
-  adapt(next: { readonly needs: readonly KeyNeed[]; readonly rotation: Rotation }): Promise<void>;
+  adapt(next: KeyDemands): Promise<void>;
+  /** Whether the keys can sign at this moment, as far as is known: one that is kept elsewhere may be out of reach. */
+  canSign(): boolean;
   /** What each key is at this moment. One that signs for two purposes is told of twice. */
   status(): readonly KeyStatus[];
   /** How the ring is shared with other replicas; `undefined` where it is not. */

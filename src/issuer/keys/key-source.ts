@@ -6,8 +6,9 @@ import {
   openExternalKeys,
   readExternalKeys,
 } from "./external-keys.ts";
-import type { AdaptableKeys, KeyEvent, KeySet } from "./key-set.ts";
+import type { AdaptableKeys, KeyDemands, KeyEvent, KeySet, ListedLabels } from "./key-set.ts";
 import { keysAt, openManagedKeys } from "./managed-keys.ts";
+import { openTokenKeys, readTokenKeys, type TokenSource } from "./pkcs11/token-keys.ts";
 import type { RedisOptions } from "./redis/redis-options.ts";
 import type { KeyNeed, Rotation } from "./ring.ts";
 import { createMemoryStore, type KeyStore, type StoredRing } from "./store.ts";
@@ -29,6 +30,11 @@ export type KeySource =
       readonly rotation: Rotation;
     }
   | ExternalKeySource
+  | (TokenSource & {
+      /** On a PKCS#11 token: they never leave it, and somebody else says which are used. */
+      readonly kind: "pkcs11";
+      readonly listed: ListedLabels;
+    })
   | {
       /** In memory: made at every start, never rotated. */
       readonly kind: "ephemeral";
@@ -59,6 +65,7 @@ const NEVER: Rotation = { everySeconds: undefined, overlapSeconds: 0 };
  */
 export async function openKeys(source: KeySource, options: OpenKeysOptions): Promise<AdaptableKeys> {
   if (source.kind === "files" || source.kind === "env") return openExternalKeys({ source, ...options });
+  if (source.kind === "pkcs11") return openTokenKeys({ source, listed: source.listed, ...options });
   const store = await storeOf(source, options.now);
   try {
     return await openManagedKeys({ store, rotation: rotationOf(source), ...options });
@@ -68,18 +75,29 @@ export async function openKeys(source: KeySource, options: OpenKeysOptions): Pro
   }
 }
 
+/** What a source asks of keys that are open. */
+export function demandsOf(source: KeySource, needs: readonly KeyNeed[]): KeyDemands {
+  return {
+    needs,
+    rotation: rotationOf(source),
+    ...(source.kind === "pkcs11" && { listed: source.listed }),
+  };
+}
+
 /** How the keys of a source are rotated. */
 export function rotationOf(source: KeySource): Rotation {
   return source.kind === "directory" || source.kind === "redis" ? source.rotation : NEVER;
 }
 
-/** Whether keys come from the same place, however they are rotated. */
+/** Whether keys come from the same place, however they are rotated there. */
 export function isSameSource(a: KeySource, b: KeySource): boolean {
   return isDeepStrictEqual(withoutRotation(a), withoutRotation(b));
 }
 
-function withoutRotation(source: KeySource): KeySource {
-  return source.kind === "directory" || source.kind === "redis" ? { ...source, rotation: NEVER } : source;
+function withoutRotation(source: KeySource): object {
+  if (source.kind === "directory" || source.kind === "redis") return { ...source, rotation: NEVER };
+  // Which keys of a token are used, and in which order, is how they are rotated.
+  return source.kind === "pkcs11" ? { ...source, listed: undefined } : source;
 }
 
 /** A source whose ring Countersign manages. */
@@ -113,6 +131,14 @@ export async function readRing(source: ManagedKeySource, now: () => number): Pro
   }
 }
 
+/** Keys as they are at one moment. They sign until they are let go. */
+export interface BorrowedKeys extends AsyncDisposable {
+  readonly set: KeySet;
+}
+
+/** Keys in memory are let go by forgetting them. */
+export const NOTHING_BORROWED: AsyncDisposable = { async [Symbol.asyncDispose]() {} };
+
 /**
  * Reads the keys of `source` that exist now, and makes none.
  *
@@ -121,9 +147,10 @@ export async function readRing(source: ManagedKeySource, now: () => number): Pro
 export async function readKeys(
   source: KeySource,
   { needs, env, now }: Omit<OpenKeysOptions, "onEvent" | "signal">,
-): Promise<KeySet> {
+): Promise<BorrowedKeys> {
+  if (source.kind === "pkcs11") return readTokenKeys({ source, listed: source.listed, needs });
   if (source.kind === "files" || source.kind === "env")
-    return (await readExternalKeys({ source, needs, env })).set;
+    return { set: (await readExternalKeys({ source, needs, env })).set, ...NOTHING_BORROWED };
   const { ring, clock } = await readRing(source, now);
-  return keysAt(ring, needs, now() + (clock?.ahead ?? 0));
+  return { set: keysAt(ring, needs, now() + (clock?.ahead ?? 0)), ...NOTHING_BORROWED };
 }

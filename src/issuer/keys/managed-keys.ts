@@ -164,6 +164,7 @@ export async function openManagedKeys(options: ManagedKeysOptions): Promise<Adap
       });
       announce();
     },
+    canSign: () => true,
     status: () => ring.keys.map((entry) => statusOf(entry, { ring, needs, rotation, now: now() })),
     sharing: reliance.status,
     async close() {

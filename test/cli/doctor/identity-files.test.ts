@@ -83,9 +83,9 @@ test.each([
 async function tokenFor(changes: Partial<IdentityFile>, secondsAgo = 0): Promise<string> {
   const { keys: source } = running.sidecar.config.issuer;
   const needs = keyNeedsOf(running.sidecar.config);
-  const keys = await readKeys(source, { needs, env: {}, now: Date.now });
+  const { set } = await readKeys(source, { needs, env: {}, now: Date.now });
   const now = () => Date.now() - secondsAgo * 1000;
-  const tokens = createTokens({ url: running.sidecar.issuer.url, keys: fixedKeys([keys]), now });
+  const tokens = createTokens({ url: running.sidecar.issuer.url, keys: fixedKeys([set]), now });
   const file = { path, group: undefined, subject: "a", audience: "x", lifetimeSeconds: 3600 };
   return tokens.tokenFor(requestFor({ ...file, claims: {}, algorithm: "ES256", ...changes }));
 }

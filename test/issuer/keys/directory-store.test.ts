@@ -76,8 +76,8 @@ describe("a key directory", () => {
       passphrase: undefined,
       rotation: { everySeconds: undefined, overlapSeconds: 0 },
     } as const;
-    const keys = await readKeys(source, { needs: [needFor()], env: {}, now: () => NOW });
-    expect(keys.published).toEqual([]);
+    const { set } = await readKeys(source, { needs: [needFor()], env: {}, now: () => NOW });
+    expect(set.published).toEqual([]);
     expect(existsSync(directory)).toBe(false);
   });
 

@@ -8,16 +8,16 @@ import {
   signingKeyOf,
   withFirstKey,
 } from "../../../src/issuer/keys/ring.ts";
-import type { SigningKey } from "../../../src/issuer/keys/signing-key.ts";
+import type { LocalSigningKey } from "../../../src/issuer/keys/signing-key.ts";
 import { HOUR, NOW, needFor, signingKey } from "./key-material.ts";
 
-let keys: SigningKey[];
+let keys: LocalSigningKey[];
 beforeAll(async () => {
   keys = await Promise.all(Array.from({ length: 5 }, () => signingKey()));
 });
 
 function entry(index: number, change: Partial<RingKey> = {}): RingKey {
-  const key = keys[index] as SigningKey;
+  const key = keys[index] as LocalSigningKey;
   return {
     ...{ key, purpose: "token", createdAt: NOW, activatesAt: undefined, retiresAt: undefined },
     ...{ longestLifetimeSeconds: 300, ...change },
@@ -56,8 +56,8 @@ describe("two rings that know nothing of each other become one", () => {
   });
 
   test("in which a line that was begun anew comes after the one that verifiers know", async () => {
-    const known = withFirstKey(EMPTY_RING, needFor(), keys[0] as SigningKey, NOW);
-    const anew = withFirstKey(EMPTY_RING, needFor(), keys[1] as SigningKey, NOW + HOUR);
+    const known = withFirstKey(EMPTY_RING, needFor(), keys[0] as LocalSigningKey, NOW);
+    const anew = withFirstKey(EMPTY_RING, needFor(), keys[1] as LocalSigningKey, NOW + HOUR);
     const merged = mergedRings(known, anew);
     expect(signingKeyOf(merged, needFor(), NOW + 2 * HOUR)?.key).toBe(keys[0]);
     expect(merged.keys[1]).toMatchObject({ key: keys[1], activatesAt: undefined });
@@ -65,7 +65,7 @@ describe("two rings that know nothing of each other become one", () => {
 
   test("in which a new line signs as it did: nobody has another key for it", async () => {
     const es256 = await signingKey("ES256");
-    const known = withFirstKey(EMPTY_RING, needFor(), keys[0] as SigningKey, NOW);
+    const known = withFirstKey(EMPTY_RING, needFor(), keys[0] as LocalSigningKey, NOW);
     const stored = withFirstKey(known, needFor("ES256"), es256, NOW + HOUR);
     expect(mergedRings(known, stored)).toEqual(stored);
   });

@@ -1,0 +1,114 @@
+import { createPublicKey } from "node:crypto";
+import { describe, expect, test } from "vitest";
+import { ATTRIBUTE, CURVES, KEY_TYPE, publicJwkOf } from "../../../src/issuer/keys/pkcs11/objects.ts";
+import { loginObstacleOf } from "../../../src/issuer/keys/pkcs11/token.ts";
+import { failureOf } from "../../../src/issuer/keys/pkcs11/token-failure.ts";
+import { jwkOf, privateKeyFor } from "./key-material.ts";
+
+/** Attributes of an object; numbers as this machine has a CK_ULONG. */
+function reader(values: Readonly<Record<number, Buffer | number>>) {
+  return (type: number): Buffer | undefined => {
+    const value = values[type];
+    if (typeof value !== "number") return value;
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64LE(BigInt(value));
+    return bytes;
+  };
+}
+
+describe("a public key is read from the attributes of an object", () => {
+  test.each([
+    ["P-256", "ES256", "0441"],
+    ["P-384", "ES384", "0461"],
+    ["P-521", "ES512", "048185"],
+  ] as const)("on %s, whether its point is wrapped in DER or not", (curve, algorithm, der) => {
+    const { kty, crv, x, y } = jwkOf(createPublicKey(privateKeyFor(algorithm)));
+    const point = Buffer.concat([
+      Buffer.from([4]),
+      Buffer.from(String(x), "base64url"),
+      Buffer.from(String(y), "base64url"),
+    ]);
+    for (const value of [point, Buffer.concat([Buffer.from(der, "hex"), point])])
+      expect(
+        publicJwkOf(
+          reader({
+            [ATTRIBUTE.keyType]: KEY_TYPE.ec,
+            [ATTRIBUTE.ecParameters]: CURVES[curve].parameters,
+            [ATTRIBUTE.ecPoint]: value,
+          }),
+        ),
+      ).toEqual({ kty, crv, x, y });
+  });
+
+  test.each(["06032b6570", "130c656477617264733235353139"])(
+    "of Ed25519 with the parameters %s",
+    (parameters) => {
+      const { kty, crv, x } = jwkOf(createPublicKey(privateKeyFor("EdDSA")));
+      const point = Buffer.concat([Buffer.from("0420", "hex"), Buffer.from(String(x), "base64url")]);
+      expect(
+        publicJwkOf(
+          reader({
+            [ATTRIBUTE.keyType]: KEY_TYPE.ecEdwards,
+            [ATTRIBUTE.ecParameters]: Buffer.from(parameters, "hex"),
+            [ATTRIBUTE.ecPoint]: point,
+          }),
+        ),
+      ).toEqual({ kty, crv, x });
+    },
+  );
+
+  test("of RSA, without zeros in front", () => {
+    const { kty, n, e } = jwkOf(createPublicKey(privateKeyFor("RS256")));
+    const modulus = Buffer.concat([Buffer.alloc(1), Buffer.from(String(n), "base64url")]);
+    expect(
+      publicJwkOf(
+        reader({
+          [ATTRIBUTE.keyType]: KEY_TYPE.rsa,
+          [ATTRIBUTE.modulus]: modulus,
+          [ATTRIBUTE.publicExponent]: Buffer.from([0, 1, 0, 1]),
+        }),
+      ),
+    ).toEqual({ kty, n, e });
+  });
+
+  test.each([
+    ["another curve", { [ATTRIBUTE.ecParameters]: Buffer.from("06052b8104000a", "hex") }],
+    ["a point that is compressed", { [ATTRIBUTE.ecPoint]: Buffer.alloc(65, 2) }],
+    ["a point that is cut short", { [ATTRIBUTE.ecPoint]: Buffer.alloc(40, 4) }],
+    ["no point", { [ATTRIBUTE.ecPoint]: Buffer.alloc(0) }],
+    ["another type of key", { [ATTRIBUTE.keyType]: 1 }],
+  ])("but not with %s", (_, changes) => {
+    const values = {
+      [ATTRIBUTE.keyType]: KEY_TYPE.ec,
+      [ATTRIBUTE.ecParameters]: CURVES["P-256"].parameters,
+      [ATTRIBUTE.ecPoint]: Buffer.alloc(65, 4),
+    };
+    expect(publicJwkOf(reader(values))).toMatchObject({ crv: "P-256" });
+    expect(publicJwkOf(reader({ ...values, ...changes }))).toBeUndefined();
+  });
+});
+
+test("no PIN is tried where the next wrong one locks the token, or it is locked", () => {
+  const LOGIN_REQUIRED = 0x4;
+  expect(loginObstacleOf(LOGIN_REQUIRED)).toBeUndefined();
+  expect(loginObstacleOf(LOGIN_REQUIRED | 0x10000)).toBeUndefined();
+  expect(loginObstacleOf(LOGIN_REQUIRED | 0x20000)).toContain("one more wrong PIN locks the token");
+  expect(loginObstacleOf(LOGIN_REQUIRED | 0x40000)).toContain("the PIN is locked");
+});
+
+test.each([
+  ["CKR_PIN_INCORRECT:160\n    at PKCS11.C_Login", "pin", "the login failed: the PIN is wrong"],
+  [
+    "CKR_DEVICE_ERROR:48",
+    "lost",
+    "the login failed: the token or the way to it is broken (CKR_DEVICE_ERROR)",
+  ],
+  ["CKR_MECHANISM_INVALID:112", "refused", "the token cannot do that algorithm"],
+  ["CKR_VENDOR_DEFINED:1", "lost", "the login failed (CKR_VENDOR_DEFINED)"],
+  ["the PIN was 1234", "lost", "the login failed"],
+] as const)("%j is told of without what a library adds", (message, kind, text) => {
+  const failure = failureOf(new Error(message), "the login");
+  expect(failure.kind).toBe(kind);
+  expect(failure.message).toContain(text);
+  expect(failure.message).not.toMatch(/1234|C_Login/);
+});
