@@ -161,7 +161,7 @@ test.each(PAGES)("%s: what its curl commands get is what it says", async (page) 
 const STATIC_ISSUER = "docs/static-issuer.md";
 
 /** What documents write as `$env(NAME)`. */
-const SECRETS = { REDIS_PASSWORD: "password", RING_KEY: "0".repeat(64) };
+const SECRETS = { HSM_PIN: "1234", REDIS_PASSWORD: "password", RING_KEY: "0".repeat(64) };
 
 test.each(DOCUMENTS)("%s: every configuration in it can be used", (document) => {
   for (const { language, code, line } of codeBlocksOf(document)) {
