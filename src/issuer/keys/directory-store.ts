@@ -22,7 +22,7 @@ export function createDirectoryStore(directory: string, passphrase?: string): Ke
   let last: (FiledRing & { readonly text: string }) | undefined;
 
   async function read(text: string, file: string): Promise<FiledRing> {
-    if (text !== last?.text) last = { text, ...(await parseRing(text, file, passphrase)) };
+    if (text !== last?.text) last = { text, ...(await parseRing(text, file, { passphrase })) };
     return last;
   }
 

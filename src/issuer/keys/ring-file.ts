@@ -2,8 +2,8 @@ import { z } from "zod";
 import { SIGNING_ALGORITHMS } from "../algorithms.ts";
 import { KeyError } from "./key-error.ts";
 import { formatPrivateKey, parsePem } from "./private-key.ts";
-import type { Ring, RingKey } from "./ring.ts";
-import { createSigningKey } from "./signing-key.ts";
+import { EMPTY_RING, type Ring, type RingKey } from "./ring.ts";
+import { createSigningKey, type SigningKey } from "./signing-key.ts";
 
 /** The version of the format below. */
 const FORMAT = 1;
@@ -61,15 +61,29 @@ function formatTime(milliseconds: number): string {
   return new Date(milliseconds).toISOString();
 }
 
+/** What {@link parseRing} takes beside the text. */
+export interface ParseRingOptions {
+  readonly passphrase?: string | undefined;
+  /** One that was read before: a key that is in it, and not encrypted, is not tried again, which takes a signature. */
+  readonly known?: Ring;
+}
+
 /**
  * Reads what {@link formatRing} wrote.
  *
  * @param source the file's path, for messages
  * @throws {KeyError} ERR_KEY when the text is not a whole ring, or a key in it cannot be used
  */
-export async function parseRing(text: string, source: string, passphrase?: string): Promise<FiledRing> {
+export async function parseRing(
+  text: string,
+  source: string,
+  { passphrase, known = EMPTY_RING }: ParseRingOptions = {},
+): Promise<FiledRing> {
   const { keys, withdrawn, saves } = checkedRing(text, source);
-  const ringKeys = await Promise.all(keys.map((key) => ringKeyOf(key, source, passphrase)));
+  const before = new Map(known.keys.map(({ key }) => [key.kid, key]));
+  const ringKeys = await Promise.all(
+    keys.map((key) => ringKeyOf(key, source, { passphrase, known: before.get(key.kid) })),
+  );
   const isPlain = keys.some(({ privateKey }) => !privateKey.includes("ENCRYPTED"));
   return { ring: { keys: ringKeys, withdrawn }, saves, isPlain };
 }
@@ -101,11 +115,11 @@ const RESTORE =
 async function ringKeyOf(
   { kid, purpose, algorithm, privateKey: pem, longestLifetimeSeconds, ...times }: z.output<typeof keySchema>,
   source: string,
-  passphrase: string | undefined,
+  { passphrase, known }: { readonly passphrase: string | undefined; readonly known: SigningKey | undefined },
 ): Promise<RingKey> {
   const place = `${source}, key ${kid}`;
-  const privateKey = parsePem(pem, place, passphrase);
-  const key = await createSigningKey(privateKey, algorithm, place);
+  const isKnown = known?.algorithm === algorithm && formatPrivateKey(known.privateKey) === pem;
+  const key = isKnown ? known : await createSigningKey(parsePem(pem, place, passphrase), algorithm, place);
   if (key.kid !== kid)
     throw new KeyError(place, `the private key is another one (its kid is ${key.kid}); ${RESTORE}`);
   return {

@@ -87,7 +87,7 @@ export function createRedisStore(options: RedisOptions, now: () => number): KeyS
       return { ...last, isOutdated: !isEncryptedWithFirst(encrypted, keys) };
     const source = `${name}, ${key}`;
     const opened = await decryptText(encrypted, keys, source);
-    const { ring, saves } = await parseRing(opened.text, source);
+    const { ring, saves } = await parseRing(opened.text, source, { known: last.ring });
     // What stands beside the ring is not protected by its encryption: an old one must not pass for a new one.
     if (saves[0] !== save || opened.version !== version)
       throw new KeyError(

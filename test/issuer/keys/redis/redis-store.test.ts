@@ -73,6 +73,16 @@ test("a ring is stored with its times, and read by another process", async () =>
   expect((await b.load()).ring).toBe((await b.load()).ring);
 });
 
+test("a key that was there before is not opened again, as that takes a signature", async () => {
+  const [a, b] = [openStore(), openStore()];
+  await changeRing(a, addKey);
+  const before = (await b.load()).ring.keys;
+  await changeRing(a, addKey);
+  const after = (await b.load()).ring.keys;
+  expect(after).toHaveLength(2);
+  expect(after[0]?.key).toBe(before[0]?.key);
+});
+
 test("of two that change the same version one is told to look again", async () => {
   const [a, b] = [openStore(), openStore()];
   await a.load();
