@@ -3,7 +3,7 @@ import { CountersignError } from "../errors.ts";
 import { SIGNING_ALGORITHMS, type SigningAlgorithm } from "./algorithms.ts";
 import { type Claims, REMEDY_BY_RESERVED_CLAIM, type TokenRequest } from "./claims-set.ts";
 import { KeyError } from "./keys/key-error.ts";
-import type { IssuerKeys } from "./keys/key-set.ts";
+import type { IssuerKeys, KeySet } from "./keys/key-set.ts";
 import type { PublicJwk } from "./keys/signing-key.ts";
 import { metadataOf, type ProviderMetadata, type TokenEndpointMetadata } from "./metadata.ts";
 import type { Tokens } from "./tokens.ts";
@@ -101,13 +101,14 @@ export function issuerOver(
   tokens: Tokens,
   { algorithm, expiresInSeconds, jwksMaxAgeSeconds, identity, tokenEndpoint }: IssuerSettings,
 ): Issuer {
-  let documents = documentsOf(keys, url, identity, tokenEndpoint);
+  let documents = documentsOf(keys.current(), url, identity, tokenEndpoint);
 
   function currentDocuments(): Documents {
-    const { withheld } = keys.current();
+    // Asked once: the moment after, they may be withheld.
+    const keySet = keys.current();
     // An empty set would be kept by verifiers, and refuse every token.
-    if (withheld !== undefined) throw new KeyError(url, withheld);
-    if (documents.keySet !== keys.current()) documents = documentsOf(keys, url, identity, tokenEndpoint);
+    if (keySet.withheld !== undefined) throw new KeyError(url, keySet.withheld);
+    if (documents.keySet !== keySet) documents = documentsOf(keySet, url, identity, tokenEndpoint);
     return documents;
   }
 
@@ -143,18 +144,17 @@ export function issuerOver(
 
 interface Documents {
   /** What they were made from. */
-  readonly keySet: ReturnType<IssuerKeys["current"]>;
+  readonly keySet: KeySet;
   readonly jwks: JwkSet;
   readonly metadata: ProviderMetadata;
 }
 
 function documentsOf(
-  keys: IssuerKeys,
+  keySet: KeySet,
   url: string,
   identity: Identity | undefined,
   tokenEndpoint: TokenEndpointMetadata | undefined,
 ): Documents {
-  const keySet = keys.current();
   return {
     keySet,
     jwks: Object.freeze({ keys: keySet.published }),

@@ -12,8 +12,7 @@ export function openOwnKeys({ keys }: OwnIssuer, algorithms: readonly SigningAlg
   let published: KeySet["published"] | undefined;
   let keySet: VerificationKeySet = [];
 
-  function current(): VerificationKeySet {
-    const { published: latest } = keys.current();
+  function keySetFrom({ published: latest }: KeySet): VerificationKeySet {
     if (latest !== published) {
       published = latest;
       keySet = parseJwkSet(JSON.stringify({ keys: published }), algorithms);
@@ -22,12 +21,13 @@ export function openOwnKeys({ keys }: OwnIssuer, algorithms: readonly SigningAlg
   }
 
   return {
-    current,
+    current: () => keySetFrom(keys.current()),
     async newerThan() {
-      const { withheld } = keys.current();
+      // Asked once: the moment after, they may be withheld.
+      const latest = keys.current();
       // That a key is not known here does not tell that there is none.
-      if (withheld !== undefined) return { kind: "unavailable", cause: withheld };
-      return { kind: "keys", keySet: current() };
+      if (latest.withheld !== undefined) return { kind: "unavailable", cause: latest.withheld };
+      return { kind: "keys", keySet: keySetFrom(latest) };
     },
     close() {},
   };
