@@ -75,13 +75,14 @@ export function configurationFile(folder) {
 
 /** The configuration of a case; its keys are in `folder`. */
 export function configurationText(folder, { port, adminPort, upstream }, { issuer, ...settings }) {
+  const { files, redis } = issuer?.keys ?? {};
   const configuration = {
     listen: `127.0.0.1:${port}`,
     admin: `127.0.0.1:${adminPort}`,
     upstream,
     issuer: {
       ...issuer,
-      keys: issuer?.keys?.files ? issuer.keys : { ...issuer?.keys, directory: join(folder, "keys") },
+      keys: files || redis ? issuer.keys : { ...issuer?.keys, directory: join(folder, "keys") },
     },
     timeouts: { drain: "1s" },
     ...settings,
