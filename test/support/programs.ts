@@ -35,6 +35,11 @@ export const REDIS_SERVER: Program = {
   note: "redis-server is needed: apt-get install redis-server",
 };
 
+export const C_COMPILER: Program = {
+  probe: ["cc", "--version"],
+  note: "cc is needed: apt-get install gcc libc6-dev",
+};
+
 /** Those of Debian, by their paths: for whoever is not root they are not on the PATH. */
 export const NGINX = "/usr/sbin/nginx";
 export const HAPROXY = "/usr/sbin/haproxy";
