@@ -60,7 +60,9 @@ describe("a section is refused", () => {
         file: "sidecar.yaml",
         env,
       });
-    expect(refusal).toThrow("expected only one of the keys directory, redis, files, env, pkcs11 and ephemeral");
+    expect(refusal).toThrow(
+      "expected only one of the keys directory, redis, files, env, pkcs11 and ephemeral",
+    );
     expect(() =>
       parseConfig(
         `upstream: http://a\nissuer: {keys: {rotateEvery: 1d, passphrase: a, pkcs11: {${RIGHT}}}}`,

@@ -3,7 +3,7 @@ import { SIGNING_ALGORITHMS } from "../algorithms.ts";
 import { KeyError } from "./key-error.ts";
 import { formatPrivateKey, parsePem } from "./private-key.ts";
 import { EMPTY_RING, type Ring, type RingKey } from "./ring.ts";
-import { createSigningKey, type SigningKey } from "./signing-key.ts";
+import { createSigningKey, type LocalSigningKey } from "./signing-key.ts";
 
 /** The version of the format below. */
 const FORMAT = 1;
@@ -115,7 +115,10 @@ const RESTORE =
 async function ringKeyOf(
   { kid, purpose, algorithm, privateKey: pem, longestLifetimeSeconds, ...times }: z.output<typeof keySchema>,
   source: string,
-  { passphrase, known }: { readonly passphrase: string | undefined; readonly known: SigningKey | undefined },
+  {
+    passphrase,
+    known,
+  }: { readonly passphrase: string | undefined; readonly known: LocalSigningKey | undefined },
 ): Promise<RingKey> {
   const place = `${source}, key ${kid}`;
   const isKnown = known?.algorithm === algorithm && formatPrivateKey(known.privateKey) === pem;
