@@ -65,6 +65,14 @@ export function createRedisStore(options: RedisOptions, now: () => number): KeyS
   const key = `${options.prefix}ring`;
   /** The newest ring that this process has read or saved. */
   let last = NOTHING;
+  /** The encryption key that this process has seen the ring encrypted with, as its own configuration wants it. */
+  let settledOn: string | undefined;
+
+  /** Once for each key: others that have the keys in another order meanwhile would undo it, and this one again. */
+  function isToBeEncryptedAnew(encrypted: string, keys: EncryptionKeys): boolean {
+    if (isEncryptedWithFirst(encrypted, keys)) settledOn = keys[0].id;
+    return settledOn !== keys[0].id;
+  }
 
   async function read(): Promise<SavedRing & { readonly clock: ClockReading }> {
     // First, so that what is wrong with a file is told wherever that is found out, with Redis or without.
@@ -84,7 +92,7 @@ export function createRedisStore(options: RedisOptions, now: () => number): KeyS
   ): Promise<SavedRing> {
     // Opening it costs more than comparing, and nearly always it is the same.
     if (save === last.save && encrypted === last.encrypted)
-      return { ...last, isOutdated: !isEncryptedWithFirst(encrypted, keys) };
+      return { ...last, isOutdated: isToBeEncryptedAnew(encrypted, keys) };
     const source = `${name}, ${key}`;
     const opened = await decryptText(encrypted, keys, source);
     const { ring, saves } = await parseRing(opened.text, source, { known: last.ring });
@@ -94,7 +102,7 @@ export function createRedisStore(options: RedisOptions, now: () => number): KeyS
         source,
         "the key ring is not the one that its name and version are of; restore it from a backup",
       );
-    const isOutdated = !isEncryptedWithFirst(encrypted, keys);
+    const isOutdated = isToBeEncryptedAnew(encrypted, keys);
     return { save, version, ring, saves, encrypted, isOutdated };
   }
 
@@ -102,11 +110,13 @@ export function createRedisStore(options: RedisOptions, now: () => number): KeyS
     const save = randomBytes(9).toString("base64url");
     const saves = [save, ...before.saves].slice(0, MAX_SAVES_REMEMBERED);
     const text = formatRing(ring, saves);
-    const encrypted = await encryptText({ text, version }, await encryptionKeysOf(options));
+    const keys = await encryptionKeysOf(options);
+    const encrypted = await encryptText({ text, version }, keys);
     const values = [before.save, save, String(version), encrypted];
     const isPut = (await connection.evaluate(SAVE_SCRIPT, [key], values)) === 1;
     if (!isPut) return undefined;
     last = { save, version, ring, saves, encrypted, isOutdated: false };
+    settledOn = keys[0].id;
     return version;
   }
 

@@ -194,6 +194,18 @@ describe("what Redis holds", () => {
     expect(kidsIn((await openStore({ encryption: { text: after } }).load()).ring)).toEqual(kidsIn(ring));
   });
 
+  test("is not encrypted in turns by processes of which some have the new key first already", async () => {
+    const [before, after] = [encryptionKey(), encryptionKey()];
+    const old = openStore({ encryption: { text: `${before} ${after}` } });
+    const fresh = openStore({ encryption: { text: `${after} ${before}` } });
+    await changeRing(old, addKey);
+    const versions: number[] = [];
+    for (const store of [fresh, old, fresh, old])
+      versions.push((await changeRing(store, (same) => same)).version);
+    expect(versions).toEqual([2, 2, 2, 2]);
+    expect((await openStore({ encryption: { text: after } }).load()).version).toBe(2);
+  });
+
   test.each([
     [
       "a bit",
