@@ -14,10 +14,30 @@ export function mergedRings(known: Ring, stored: Ring): Ring {
   const further = stored.keys
     .filter((entry) => !keyIn(known, entry))
     .map((entry) => (isBegunAnew(entry, known, stored) ? { ...entry, activatesAt: undefined } : entry));
-  return {
-    keys: [...merged, ...further].filter(({ key }) => !withdrawn.includes(key.kid)),
-    withdrawn,
-  };
+  const keys = [...merged, ...further].filter(({ key }) => !withdrawn.includes(key.kid));
+  return { keys: keys.map((entry) => withEnd(entry, keys)), withdrawn };
+}
+
+/**
+ * A key with the end that its line gives it: of two successors that were made apart, the second ends the first; and where
+ * one was taken out before its time, the key before it goes on.
+ */
+function withEnd(entry: RingKey, keys: readonly RingKey[]): RingKey {
+  const line = keys.filter((other) => isSameLine(lineOf(other), lineOf(entry)));
+  const signing = line
+    .filter(signsAtSomeTime)
+    .toSorted((a, b) => Number(a.activatesAt) - Number(b.activatesAt));
+  if (!signing.includes(entry)) return entry;
+  const { retiresAt } = entry;
+  const isStillRight =
+    retiresAt !== undefined &&
+    (signing.some((other) => other.activatesAt === retiresAt) ||
+      line.every((other) => other.activatesAt !== retiresAt));
+  return isStillRight ? entry : { ...entry, retiresAt: signing[signing.indexOf(entry) + 1]?.activatesAt };
+}
+
+function signsAtSomeTime({ activatesAt, retiresAt = Number.POSITIVE_INFINITY }: RingKey): boolean {
+  return activatesAt !== undefined && activatesAt < retiresAt;
 }
 
 function keyIn({ keys }: Ring, { key, purpose }: RingKey): RingKey | undefined {

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { mergedRings } from "../../../src/issuer/keys/merged-rings.ts";
 import {
   EMPTY_RING,
+  pendingKeyOf,
   type Ring,
   type RingKey,
   signingKeyOf,
@@ -68,6 +69,43 @@ describe("two rings that know nothing of each other become one", () => {
     const known = withFirstKey(EMPTY_RING, needFor(), keys[0] as LocalSigningKey, NOW);
     const stored = withFirstKey(known, needFor("ES256"), es256, NOW + HOUR);
     expect(mergedRings(known, stored)).toEqual(stored);
+  });
+
+  test("in which of two successors with a time the second ends the first, and the next rotation is not held up", () => {
+    const known = ringOf([
+      entry(0, { activatesAt: NOW, retiresAt: NOW + HOUR }),
+      entry(1, { activatesAt: NOW + HOUR }),
+    ]);
+    const stored = ringOf([
+      entry(0, { activatesAt: NOW, retiresAt: NOW + HOUR + 5 }),
+      entry(2, { activatesAt: NOW + HOUR + 5 }),
+    ]);
+    for (const merged of [mergedRings(known, stored), mergedRings(stored, known)]) {
+      expect(signingKeyOf(merged, needFor(), NOW + HOUR)?.key).toBe(keys[1]);
+      expect(signingKeyOf(merged, needFor(), NOW + HOUR + 5)?.key).toBe(keys[2]);
+      expect(pendingKeyOf(merged, needFor(), NOW + HOUR + 5)).toBeUndefined();
+    }
+  });
+
+  test("in which a key that one of them does not know any more ends when the next one began", () => {
+    const known = ringOf([entry(1, { activatesAt: NOW + HOUR })]);
+    const stored = ringOf([entry(0, { activatesAt: NOW }), entry(1)]);
+    const merged = mergedRings(known, stored);
+    expect(merged.keys.find(({ key }) => key === keys[0])?.retiresAt).toBe(NOW + HOUR);
+    expect(pendingKeyOf(merged, needFor(), NOW + 2 * HOUR)).toBeUndefined();
+  });
+
+  test("in which a key goes on where its successor was taken out before its time", () => {
+    const known = ringOf([
+      entry(0, { activatesAt: NOW }),
+      entry(1, { activatesAt: NOW + HOUR, retiresAt: NOW + 5 }),
+    ]);
+    const stored = ringOf([
+      entry(0, { activatesAt: NOW, retiresAt: NOW + HOUR }),
+      entry(1, { activatesAt: NOW + HOUR }),
+    ]);
+    for (const merged of [mergedRings(known, stored), mergedRings(stored, known)])
+      expect(signingKeyOf(merged, needFor(), NOW + HOUR)?.key).toBe(keys[0]);
   });
 
   test("in which what one of them has withdrawn is withdrawn", () => {
