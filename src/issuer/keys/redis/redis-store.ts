@@ -47,7 +47,7 @@ const NOTHING: SavedRing = {
   ...{ saves: [], encrypted: "", isOutdated: false },
 };
 
-/** So many saves in a row are recognised as descendants of the one before: months of rotations. */
+/** So many saves in a row are recognised as descendants of the one before: months of rotations. Twice as many are stored, for two that are put together. */
 const MAX_SAVES_REMEMBERED = 64;
 /** Each means that another replica has succeeded. */
 const MAX_CONFLICTS = 20;
@@ -106,9 +106,15 @@ export function createRedisStore(options: RedisOptions, now: () => number): KeyS
     return { save, version, ring, saves, encrypted, isOutdated };
   }
 
-  async function put(ring: Ring, before: SavedRing, version: number): Promise<number | undefined> {
+  /** @param ancestors the saves that `ring` was made from, the last ones first */
+  async function put(
+    ring: Ring,
+    before: SavedRing,
+    version: number,
+    ancestors: readonly string[],
+  ): Promise<number | undefined> {
     const save = randomBytes(9).toString("base64url");
-    const saves = [save, ...before.saves].slice(0, MAX_SAVES_REMEMBERED);
+    const saves = [save, ...ancestors].slice(0, 2 * MAX_SAVES_REMEMBERED);
     const text = formatRing(ring, saves);
     const keys = await encryptionKeysOf(options);
     const encrypted = await encryptText({ text, version }, keys);
@@ -129,8 +135,8 @@ export function createRedisStore(options: RedisOptions, now: () => number): KeyS
         return storedRingOf(stored, clock);
       }
       const version = Math.max(stored.version, last.version) + 1;
-      if ((await put(mergedRings(last.ring, stored.ring), stored, version)) !== undefined)
-        return storedRingOf(last, clock);
+      const { ring, saves } = restored(stored, last);
+      if ((await put(ring, stored, version, saves)) !== undefined) return storedRingOf(last, clock);
     }
     throw new KeyError(name, "other processes change the key ring all the time; find out which");
   }
@@ -140,7 +146,7 @@ export function createRedisStore(options: RedisOptions, now: () => number): KeyS
     load,
     async save(ring, version) {
       if (version !== last.version) return undefined;
-      return put(ring, last, version + 1);
+      return put(ring, last, version + 1, last.saves);
     },
     watch: (changed) => connection.subscribe(key, changed),
     close: () => connection.close(),
@@ -149,6 +155,21 @@ export function createRedisStore(options: RedisOptions, now: () => number): KeyS
 
 function storedRingOf({ ring, version, isOutdated }: SavedRing, clock: ClockReading): StoredRing {
   return { ring, version, clock, ...(isOutdated && { isOutdated }) };
+}
+
+/** What is to be stored in the place of `stored`, and the saves that it was made from. */
+function restored(stored: SavedRing, known: SavedRing): Pick<SavedRing, "ring" | "saves"> {
+  // Of an older version everything is known, and what is not in the newer one was taken out of it.
+  if (stored.save === "" || known.saves.includes(stored.save)) return known;
+  // It was made from both, so that whoever knows either of them sees that nothing is lost.
+  const saves = Array.from({ length: MAX_SAVES_REMEMBERED }, (_, index) => [
+    known.saves[index],
+    stored.saves[index],
+  ]).flat();
+  return {
+    ring: mergedRings(known.ring, stored.ring),
+    saves: [...new Set(saves.filter((save) => save !== undefined))],
+  };
 }
 
 /** Whether `stored` was not made from `known`, although so few saves lie between that it would say so. */

@@ -283,6 +283,27 @@ describe("what Redis has lost", () => {
     expect(kidsIn((await b.load()).ring)).toEqual(kidsIn(ring));
   });
 
+  test("is put back as it was, without what had been taken out of it since", async () => {
+    const store = openStore();
+    const { ring } = await changeRing(store, async (empty) =>
+      withSuccessor(await addKey(empty), needFor("ES256"), await signingKey("ES256"), NOW),
+    );
+    const before = (await redis.command("HGETALL", `${prefix}ring`)) as Record<string, string>;
+    await changeRing(store, ({ keys, withdrawn }) => ({ keys: keys.slice(0, 1), withdrawn }));
+    await redis.command("HSET", `${prefix}ring`, ...Object.entries({ ...before }).flat());
+    expect(kidsIn((await store.load()).ring)).toEqual(kidsIn(ring).slice(0, 1));
+  });
+
+  test("is put back once: who knew one of the two that were put together takes what came of it", async () => {
+    const [a, b, fresh] = [openStore(), openStore(), openStore()];
+    await changeRing(a, addKey);
+    await b.load();
+    await redis.command("DEL", `${prefix}ring`);
+    await changeRing(fresh, addKey);
+    const { version } = await a.load();
+    for (const store of [b, fresh, a]) expect((await store.load()).version).toBe(version);
+  });
+
   test("and another one has begun anew is put together: the key that verifiers know goes on, the other waits", async () => {
     const [old, fresh] = [openStore(), openStore()];
     const { ring } = await changeRing(old, addKey);
