@@ -27,7 +27,8 @@ export interface RedisConnection {
 /** Answers that no time will mend, and what whoever configured this has to see to. */
 const REFUSALS = [
   {
-    pattern: /^(?:WRONGPASS|NOAUTH|NOPERM|ERR (?:invalid password|Client sent AUTH|AUTH ))/,
+    pattern:
+      /^(?:WRONGPASS|NOAUTH|NOPERM|ERR (?:invalid password|Client sent AUTH|AUTH |unknown command .?AUTH))|the user executing the script can't|ACL failure in script/i,
     remedy: "see username and password, and what the ACL allows them",
   },
   { pattern: /WRONGTYPE/, remedy: "what is there is not a key ring; use another prefix" },
@@ -145,8 +146,11 @@ async function inTime<T>(answer: Promise<T>): Promise<T> {
 
 function errorOf(name: string, cause: unknown): KeyError {
   if (cause instanceof KeyError) return cause;
-  const reason = reasonOf(cause);
+  const said = reasonOf(cause);
+  // A server that does not know a command repeats what came with it: a password, say.
+  const reason = said.replace(/, with args beginning with:.*$/s, "");
+  const options = reason === said ? { cause } : {};
   const refusal = REFUSALS.find(({ pattern }) => pattern.test(reason));
-  if (refusal) return new KeyError(name, `it refuses this client (${reason}); ${refusal.remedy}`, { cause });
-  return new StoreUnreachable(name, `the key ring cannot be reached: ${reason}`, { cause });
+  if (refusal) return new KeyError(name, `it refuses this client (${reason}); ${refusal.remedy}`, options);
+  return new StoreUnreachable(name, `the key ring cannot be reached: ${reason}`, options);
 }
