@@ -28,15 +28,24 @@ const SILENCE_MILLISECONDS = 3 * PING_MILLISECONDS;
  */
 export async function openRedisClient(options: RedisOptions, onError: () => void): Promise<RedisClient> {
   const client = await createFor(options);
-  client.on("error", onError);
+  let problem: unknown;
+  // Of several nodes one may be away, and the next one answers.
+  const note = (error: unknown) => {
+    problem = error;
+  };
+  client.on("error", note);
   try {
     await client.connect();
-    return client;
   } catch (error) {
     await client.destroy();
-    throw error;
+    throw NOBODY_ANSWERED.test(reasonOf(error)) ? (problem ?? error) : error;
   }
+  client.on("error", onError);
+  return client;
 }
+
+/** What the client says where no node would do; the last of them has said why. */
+const NOBODY_ANSWERED = /^(?:None of the sentinels|All the root nodes) are (?:un)?available$/;
 
 async function createFor({ place, credentials, tls }: RedisOptions) {
   const secure = tls && (await tlsOptionsOf(tls));
@@ -54,14 +63,18 @@ async function createFor({ place, credentials, tls }: RedisOptions) {
     disableClientInfo: true,
     maintNotifications: "disabled" as const,
   };
-  const nodeOptions = { ...common, ...loginOf(credentials), socket: { ...socket, ...secure } };
+  const sentinelOptions = { ...common, socket: { ...socket, ...secure } };
+  const nodeOptions = { ...sentinelOptions, ...loginOf(credentials) };
   if (place.kind === "sentinel")
     return createSentinel({
       RESP: common.RESP,
       name: place.master,
       sentinelRootNodes: place.sentinels.map((node) => ({ ...node })),
       nodeClientOptions: nodeOptions,
-      sentinelClientOptions: { ...nodeOptions, ...loginOf(place.credentials) },
+      // A password of the servers is none of theirs.
+      sentinelClientOptions: { ...sentinelOptions, ...loginOf(place.credentials) },
+      // It would go on for as many seconds, beside those that are opened after it, and say nothing of what is wrong.
+      maxCommandRediscovers: 0,
       passthroughClientErrorEvents: true,
     });
   if (place.kind === "cluster")

@@ -2,10 +2,17 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { inspect } from "node:util";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { KeyError } from "../../../../src/issuer/keys/key-error.ts";
 import { changeRing } from "../../../../src/issuer/keys/managed-keys.ts";
-import type { RedisOptions, RedisPlace, RedisTls } from "../../../../src/issuer/keys/redis/redis-options.ts";
+import type {
+  RedisCredentials,
+  RedisOptions,
+  RedisPlace,
+  RedisTls,
+  TcpServer,
+} from "../../../../src/issuer/keys/redis/redis-options.ts";
 import { createRedisStore } from "../../../../src/issuer/keys/redis/redis-store.ts";
 import { type Ring, withFirstKey } from "../../../../src/issuer/keys/ring.ts";
 import { type KeyStore, StoreUnreachable } from "../../../../src/issuer/keys/store.ts";
@@ -16,6 +23,7 @@ import { REDIS_SERVER, requireProgram } from "../../../support/programs.ts";
 import { encryptionKey, startRedis } from "../../../support/redis.ts";
 import { NOW, needFor, signingKey } from "../key-material.ts";
 
+const NOWHERE = { host: "127.0.0.1", port: 1 };
 const NOBODY = { username: undefined, password: undefined };
 const SECRET = "a-password-that-nobody-is-told";
 const KEY = encryptionKey();
@@ -99,6 +107,14 @@ describe("a user of its own is enough, who may", () => {
     expect(refusal?.message).toMatch(
       /it refuses this client \(NOPERM .*\); see username and password, and what the ACL allows them$/,
     );
+    for (const command of ["time", "hset"]) {
+      await redis.command("ACL", "SETUSER", "countersign", `-${command}`);
+      const store = storeAt(serverAt(redis.port), { prefix: "one:", credentials });
+      const denied = await refusalOf(changeRing(store, addKey));
+      expect(denied).not.toBeInstanceOf(StoreUnreachable);
+      expect(denied?.message).toMatch(/see username and password, and what the ACL allows them$/);
+      await redis.command("ACL", "SETUSER", "countersign", `+${command}`);
+    }
   });
 
   test.each([
@@ -112,6 +128,15 @@ describe("a user of its own is enough, who may", () => {
     expect(refusal?.message).toContain("see username and password");
     expect(`${refusal?.message}${refusal?.stack}${JSON.stringify(refusal?.cause)}`).not.toContain(SECRET);
   });
+});
+
+test("a server that repeats the password which it does not understand has it in no message", async () => {
+  await using redis = await startRedis({ arguments: ["--rename-command", "AUTH", ""] });
+  const credentials = { username: "countersign", password: SECRET };
+  const refusal = await refusalOf(storeAt(serverAt(redis.port), { credentials }).load());
+  expect(refusal).not.toBeInstanceOf(StoreUnreachable);
+  expect(refusal?.message).toMatch(/\(ERR unknown command 'AUTH'\); see username and password/);
+  expect(inspect(refusal, { depth: null })).not.toContain(SECRET);
 });
 
 test("a database of its number, and none of the others", async () => {
@@ -170,7 +195,42 @@ test("Redis Cluster: whichever node has the ring", async () => {
   });
   await redis.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383");
   await until(async () => String(await redis.command("CLUSTER", "INFO")).includes("cluster_state:ok"));
-  await expectShared(() => storeAt({ kind: "cluster", nodes: [{ host: "127.0.0.1", port: redis.port }] }));
+  const nodes = [NOWHERE, { host: "127.0.0.1", port: redis.port }];
+  await expectShared(() => storeAt({ kind: "cluster", nodes }));
+  const refusal = await refusalOf(storeAt({ kind: "cluster", nodes: [NOWHERE] }).load());
+  expect(refusal?.message).toMatch(/cannot be reached: connect ECONNREFUSED/);
+});
+
+test("Sentinel: whichever of them answers, without the password of the servers; who is refused is told so", async () => {
+  await using master = await startRedis({ arguments: ["--requirepass", SECRET], password: SECRET });
+  const port = await freePort();
+  const file = join(folder, "one-sentinel.conf");
+  const lines = [
+    "bind 127.0.0.1",
+    `sentinel monitor ring 127.0.0.1 ${master.port} 1`,
+    `sentinel auth-pass ring ${SECRET}`,
+  ];
+  writeFileSync(file, [`port ${port}`, `dir ${folder}`, ...lines, ""].join("\n"));
+  await using _ = await startRedis({ port, configuration: [file, "--sentinel"] });
+  const placeOf = (credentials: RedisCredentials, ...sentinels: TcpServer[]): RedisPlace => ({
+    ...{ kind: "sentinel", master: "ring", sentinels, credentials },
+  });
+  const here = { host: "127.0.0.1", port };
+  const right = { username: undefined, password: SECRET };
+  const wrong = { username: undefined, password: `wrong-${SECRET}` };
+  const place = placeOf(NOBODY, NOWHERE, here);
+  await expectShared(() => storeAt(place, { credentials: right }));
+  for (const [refused, credentials] of [
+    [place, wrong],
+    [placeOf(wrong, here), right],
+  ] as const) {
+    const refusal = await refusalOf(storeAt(refused, { credentials }).load());
+    expect(refusal).not.toBeInstanceOf(StoreUnreachable);
+    expect(refusal?.message).toContain("see username and password");
+  }
+  const away = await refusalOf(storeAt(placeOf(NOBODY, NOWHERE), { credentials: right }).load());
+  expect(away).toBeInstanceOf(StoreUnreachable);
+  expect(away?.message).toMatch(/cannot be reached: connect ECONNREFUSED/);
 });
 
 test("Sentinel: the server that is in charge, also after another one has taken over", async () => {
