@@ -84,6 +84,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   let foundation: Foundation | undefined;
   let tracing: Tracing | undefined;
   let admin: Promise<string | undefined> | undefined;
+  let starting: Promise<RunningSidecar> | undefined;
   let closing: Promise<void> | undefined;
   let isStopping = false;
   const waiting = new AbortController();
@@ -107,6 +108,7 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
       ...{ needs: keyNeedsOf(config), env, now, onEvent: onKeyEvent },
       signal: waiting.signal,
     });
+    waiting.signal.throwIfAborted();
     const opened = await open(config);
     tracing = await openTracing(onTracingEvent);
     // Which port it is, and so the issuer's default URL, is known only once it is open.
@@ -250,6 +252,8 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
 
   async function stop({ notReadySeconds = 0, isReplaced = false }: CloseOptions): Promise<void> {
     isStopping = !isReplaced;
+    // What it opens is closed, and not left behind.
+    await starting?.catch(() => {});
     if (isReplaced) await adminListener?.close(ADMIN_DRAIN_MILLISECONDS);
     else if (adminListener) await sleep(notReadySeconds * 1000);
     await end((service?.config ?? config).timeouts.drainSeconds * 1000);
@@ -269,7 +273,8 @@ export function createSidecar(config: Config, options: SidecarOptions = {}): Sid
   return {
     async start() {
       try {
-        return await start();
+        starting = start();
+        return await starting;
       } catch (error) {
         // Nothing is under way that could be answered.
         closing ??= end(0);

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { keyNeedsOf } from "../../src/config/key-needs.ts";
 import { createSidecar, parseConfig } from "../../src/index.ts";
@@ -87,6 +88,27 @@ describe("a sidecar that starts while Redis is away", () => {
     await waiting.promise;
     await sidecar.close();
     expect(await starting).toBe("AbortError");
+  });
+
+  test.each([0, 20])("leaves nothing open where it is stopped %i ms after it began", async (milliseconds) => {
+    const text = `listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nupstream: ${backend.url}\n${keysAt(redis.port)}`;
+    const { config } = parseConfig(text, { file: "sidecar.yaml", env });
+    const sidecar = createSidecar(config);
+    const starting = sidecar.start().then(
+      ({ urls, adminUrl }) => [...urls, String(adminUrl)],
+      ({ name }: Error) => [name],
+    );
+    await sleep(milliseconds);
+    await sidecar.close();
+    for (const url of await starting)
+      expect(url === "AbortError" || (await fetch(url).catch(() => "closed"))).toSatisfy(
+        (outcome) => outcome === true || outcome === "closed",
+      );
+    await expect
+      .poll(() =>
+        redis.command("CLIENT", "LIST", "TYPE", "NORMAL").then((list) => String(list).trim().split("\n")),
+      )
+      .toHaveLength(1);
   });
 
   test("does not wait for what only its operator can mend", async () => {

@@ -39,6 +39,7 @@ const REFUSALS = [
 export function createRedisConnection(options: RedisOptions): RedisConnection {
   const name = describePlace(options.place);
   let opening: Promise<RedisClient> | undefined;
+  let isClosed = false;
 
   /** A new one for each failure: after it, another server may be in charge. */
   function drop(failed: Promise<RedisClient>): void {
@@ -54,6 +55,8 @@ export function createRedisConnection(options: RedisOptions): RedisConnection {
   }
 
   async function evaluate(script: string, keys: readonly string[], values: readonly string[]) {
+    // Work that its user did not wait for would open another one, which nobody closes.
+    if (isClosed) throw new StoreUnreachable(name, "the connection is closed");
     const client = clientInUse();
     try {
       const answer = client.then((one) => one.eval(script, { keys: [...keys], arguments: [...values] }));
@@ -69,6 +72,7 @@ export function createRedisConnection(options: RedisOptions): RedisConnection {
     evaluate,
     subscribe: (channel, changed) => keepSubscribed(options, channel, changed),
     async close() {
+      isClosed = true;
       if (opening) drop(opening);
     },
   };

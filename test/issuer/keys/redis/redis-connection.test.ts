@@ -287,6 +287,14 @@ describe("a network that is cut", () => {
     expect((await store.load()).version).toBe(1);
   });
 
+  test("makes no connection again once it is closed", async () => {
+    await using redis = await startRedis();
+    const store = storeAt(serverAt(redis.port));
+    await store.load();
+    await store.close?.();
+    expect((await refusalOf(store.load()))?.message).toMatch(/the connection is closed$/);
+  });
+
   test("in mid-answer: what was stored all the same is known for one's own", async () => {
     await using redis = await startRedis();
     await using proxy = await startCutProxy(redis.port);
