@@ -18,7 +18,7 @@ import {
 import { reportFailure } from "./failure.ts";
 import { logProcessWarnings, logWarnings } from "./log-events.ts";
 import { type ReloadOptions, reloadOnChange } from "./reloading.ts";
-import { closeOnSignal, describeStop, notReadySecondsOf } from "./stop-signals.ts";
+import { closeOnSignal, describeStop, endingOnSignal, notReadySecondsOf } from "./stop-signals.ts";
 import { runWorkers } from "./workers.ts";
 
 /** `countersign serve`: runs the sidecar until a signal. */
@@ -61,7 +61,7 @@ async function serve(
   if (workers > 1) return runWorkers(parsed, workers, origin, log);
   // Not needed, and so not loaded, where other processes answer the requests.
   const { describeRunning, startSidecar } = await import("./running.ts");
-  const { sidecar, running, config, reload } = await startSidecar(parsed.config, log);
+  const { sidecar, running, config, reload } = await endingOnSignal(() => startSidecar(parsed.config, log));
   logProcessWarnings(log);
   // Whoever reads that it runs may send a signal at once.
   const closed = closeOnSignal(

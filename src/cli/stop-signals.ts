@@ -35,6 +35,18 @@ export async function closeOnSignal(
   process.exit();
 }
 
+/** Does `start`, which may take long. A signal meanwhile ends the process, as nothing is under way. */
+export async function endingOnSignal<T>(start: () => Promise<T>): Promise<T> {
+  // By itself it does, but not process 1 of a container.
+  const end = () => process.exit();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, end);
+  try {
+    return await start();
+  } finally {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.off(signal, end);
+  }
+}
+
 /** Waits for SIGTERM or SIGINT from now on, and keeps the process alive until it is disposed of. */
 export function awaitStop(): { readonly stopped: Promise<void> } & Disposable {
   const { promise, resolve } = Promise.withResolvers<void>();

@@ -70,6 +70,11 @@ test("a ring moves from a directory to Redis with every key and its times, again
   expect(away.stderr).toBe(
     `countersign: Redis at 127.0.0.1:${redis.port}: the key ring cannot be reached: connect ECONNREFUSED 127.0.0.1:${redis.port}\n`,
   );
+  // By itself a signal would end it too, but not where it is process 1 of a container: then it has to be heard.
+  const under = ["timeout", "--preserve-status", "3"];
+  const stopped = await runCommand(["serve", "-c", here, "--listen", "127.0.0.1:0"], { env, under });
+  expect([stopped.code, stopped.stdout]).toEqual([0, ""]);
+  expect(stopped.stderr).toContain("the key ring cannot be reached");
   // Who checks a configuration need not be where it will run.
   const validated = await run("validate", "-c", here);
   expect(validated.code).toBe(0);
