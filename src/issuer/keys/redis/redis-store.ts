@@ -11,8 +11,15 @@ import { createRedisConnection } from "./redis-connection.ts";
 import type { RedisOptions } from "./redis-options.ts";
 import { decryptText, encryptText, isEncryptedWithFirst } from "./ring-encryption.ts";
 
-/** What is stored, and what time it was there then. */
-const LOAD_SCRIPT = `return {redis.call('TIME'), redis.call('HMGET', KEYS[1], 'save', 'version', 'ring')}`;
+/**
+ * What is stored, and what time it was there then. Nothing has the name '': it is deleted so that a server says whether it
+ * could be written to. One that follows another, or has lost those that follow it, may not know what is stored elsewhere.
+ * One whose disk is full knows it.
+ */
+const LOAD_SCRIPT = `
+local written = redis.pcall('HDEL', KEYS[1], '')
+if type(written) == 'table' and written.err and not string.find(written.err, 'MISCONF') then return written end
+return {redis.call('TIME'), redis.call('HMGET', KEYS[1], 'save', 'version', 'ring')}`;
 
 /** Compare and set: the ring is replaced where it is still the one of the save ARGV[1], and whoever listens is told. */
 const SAVE_SCRIPT = `

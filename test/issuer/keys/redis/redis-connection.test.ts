@@ -94,6 +94,7 @@ describe("a user of its own is enough, who may", () => {
       "+hget",
       "+hset",
       "+hmget",
+      "+hdel",
       "+time",
       "+publish",
       "+subscribe",
@@ -199,6 +200,21 @@ test("Redis Cluster: whichever node has the ring", async () => {
   await expectShared(() => storeAt({ kind: "cluster", nodes }));
   const refusal = await refusalOf(storeAt({ kind: "cluster", nodes: [NOWHERE] }).load());
   expect(refusal?.message).toMatch(/cannot be reached: connect ECONNREFUSED/);
+});
+
+test("a server that may be behind another one is not relied on, although it answers", async () => {
+  await using master = await startRedis();
+  await changeRing(storeAt(serverAt(master.port)), addKey);
+  await using replica = await startRedis({ arguments: ["--replicaof", "127.0.0.1", String(master.port)] });
+  await master.command("CONFIG", "SET", "min-replicas-to-write", "2");
+  for (const [port, reason] of [
+    [replica.port, "READONLY"],
+    [master.port, "NOREPLICAS"],
+  ] as const) {
+    const refusal = await refusalOf(storeAt(serverAt(port)).load());
+    expect(refusal).toBeInstanceOf(StoreUnreachable);
+    expect(refusal?.message).toContain(reason);
+  }
 });
 
 test("Sentinel: whichever of them answers, without the password of the servers; who is refused is told so", async () => {
