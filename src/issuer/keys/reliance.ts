@@ -46,7 +46,14 @@ export interface Reliance {
 export function createReliance(store: KeyStore, rotation: () => Rotation, now: () => number): Reliance {
   let readAt = now();
   let readAtSteadily = performance.now();
+  let rotationAtRead = rotation();
   let clock: ClockReading = { ahead: 0, uncertainty: 0 };
+
+  /** Others may go by what this replica went by when it read; a configuration that came since makes it no longer. */
+  function reliableSeconds(): number | undefined {
+    const [seconds, atRead] = [rotation(), rotationAtRead].map(reliableSecondsOf);
+    return seconds === undefined || atRead === undefined ? seconds : Math.min(seconds, atRead);
+  }
 
   function clockProblem(): string | undefined {
     const allowed = rotation().fleet?.clockSkewSeconds ?? Number.POSITIVE_INFINITY;
@@ -68,17 +75,18 @@ export function createReliance(store: KeyStore, rotation: () => Rotation, now: (
         rely() {
           readAt = askedAt;
           readAtSteadily = askedAtSteadily;
+          rotationAtRead = rotation();
         },
       };
     },
     now: () => now() + clock.ahead,
     isLost() {
-      const seconds = reliableSecondsOf(rotation());
+      const seconds = reliableSeconds();
       if (seconds === undefined) return false;
       return now() - readAt > seconds * 1000 || performance.now() - readAtSteadily > seconds * 1000;
     },
     status() {
-      const seconds = reliableSecondsOf(rotation());
+      const seconds = reliableSeconds();
       if (seconds === undefined) return undefined;
       return {
         readAt,

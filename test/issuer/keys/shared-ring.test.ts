@@ -106,6 +106,23 @@ test("another configuration is in use at once where the store is away, unless it
   expect(ring.signing()).toBeDefined();
 });
 
+test("what was read is not relied on for longer because a configuration with a longer overlap came since", async () => {
+  const store = recordingStore();
+  await using ring = await openAt(store, { rotation: ROTATION });
+  store.loadProblem = "out of reach";
+  const adaptTo = (overlapSeconds: number) =>
+    ring.keys.adapt({ needs: [needFor()], rotation: { ...ROTATION, overlapSeconds } });
+  await adaptTo(7200);
+  expect(ring.keys.sharing()?.reliableUntil).toBe(NOW + RELIABLE);
+  ring.clock.now = NOW + RELIABLE + 1;
+  expect(ring.keys.current().withheld).toBeDefined();
+  store.loadProblem = undefined;
+  await ring.refreshAt(NOW);
+  expect(ring.keys.sharing()?.reliableUntil).toBe(NOW + RELIABLE + HOUR);
+  await adaptTo(1800);
+  expect(ring.keys.sharing()?.reliableUntil).toBe(NOW + RELIABLE - HOUR / 2);
+});
+
 describe("the clock of the store", () => {
   test("is the one that the ring goes by: a replica whose own is behind changes keys with the others", async () => {
     let ahead = 0;
