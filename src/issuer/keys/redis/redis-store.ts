@@ -103,8 +103,8 @@ export function createRedisStore(options: RedisOptions, now: () => number): KeyS
     const source = `${name}, ${key}`;
     const opened = await decryptText(encrypted, keys, source);
     const { ring, saves } = await parseRing(opened.text, source, { known: last.ring });
-    // What stands beside the ring is not protected by its encryption: an old one must not pass for a new one.
-    if (saves[0] !== save || opened.version !== version)
+    // What stands beside the ring is not protected by its encryption: neither an old one nor that of another issuer must pass for it.
+    if (opened.name !== key || saves[0] !== save || opened.version !== version)
       throw new KeyError(
         source,
         "the key ring is not the one that its name and version are of; restore it from a backup",
@@ -124,7 +124,7 @@ export function createRedisStore(options: RedisOptions, now: () => number): KeyS
     const saves = [save, ...ancestors].slice(0, 2 * MAX_SAVES_REMEMBERED);
     const text = formatRing(ring, saves);
     const keys = await encryptionKeysOf(options);
-    const encrypted = await encryptText({ text, version }, keys);
+    const encrypted = await encryptText({ text, name: key, version }, keys);
     const values = [before.save, save, String(version), encrypted];
     const isPut = (await connection.evaluate(SAVE_SCRIPT, [key], values)) === 1;
     if (!isPut) return undefined;

@@ -5,19 +5,20 @@ import type { EncryptionKeys } from "./encryption-keys.ts";
 const ALGORITHMS = { alg: "dir", enc: "A256GCM" } as const;
 const TYPE = "countersign-ring";
 
-/** A text, and which version of it this is: an old one cannot pass for a new one. */
+/** A text, what it is of, and which version of it this is: an old one, or one of another issuer, cannot pass for it. */
 export interface VersionedText {
   readonly text: string;
+  readonly name: string;
   readonly version: number;
 }
 
 /** Encrypts with AES-256-GCM (JWE Compact Serialization, RFC 7516 §3.1; direct encryption, RFC 7518 §4.5). */
 export function encryptText(
-  { text, version }: VersionedText,
+  { text, name, version }: VersionedText,
   [{ id, bytes }]: EncryptionKeys,
 ): Promise<string> {
   return new CompactEncrypt(Buffer.from(text))
-    .setProtectedHeader({ ...ALGORITHMS, kid: id, typ: TYPE, version })
+    .setProtectedHeader({ ...ALGORITHMS, kid: id, typ: TYPE, name, version })
     .encrypt(bytes);
 }
 
@@ -51,7 +52,8 @@ export async function decryptText(
       keyManagementAlgorithms: [ALGORITHMS.alg],
       contentEncryptionAlgorithms: [ALGORITHMS.enc],
     });
-    return { text: Buffer.from(plaintext).toString(), version: Number(protectedHeader.version) };
+    const { name, version } = protectedHeader;
+    return { text: Buffer.from(plaintext).toString(), name: String(name), version: Number(version) };
   } catch (cause) {
     const problem = `the key ring was changed by somebody else than Countersign; ${REMEDY}`;
     throw new KeyError(source, problem, { cause });

@@ -240,6 +240,14 @@ describe("what Redis holds", () => {
     );
   });
 
+  test("is refused where it is that of another issuer, although the encryption key is the same", async () => {
+    await changeRing(openStore({ prefix: `${prefix}other:` }), addKey);
+    await redis.command("COPY", `${prefix}other:ring`, `${prefix}ring`);
+    expect(String(await refusalOf(openStore().load()))).toContain(
+      "not the one that its name and version are of",
+    );
+  });
+
   test("of another kind is left alone", async () => {
     await redis.command("SET", `${prefix}ring`, "somebody's");
     const refusal = await refusalOf(openStore().load());
@@ -251,7 +259,10 @@ describe("what Redis holds", () => {
   test("by a newer version of Countersign is refused by name", async () => {
     const keys = parseEncryptionKeys(KEY);
     if (!keys) throw new Error("no key");
-    const ring = await encryptText({ text: '{"format":2,"saves":["x"]}', version: 1 }, keys);
+    const ring = await encryptText(
+      { text: '{"format":2,"saves":["x"]}', name: `${prefix}ring`, version: 1 },
+      keys,
+    );
     await redis.command("HSET", `${prefix}ring`, "save", "x", "version", "1", "ring", ring);
     expect(String(await refusalOf(openStore().load()))).toContain(
       "a newer version of Countersign wrote this key ring (format 2, and this one reads 1); run that version or a later one",
