@@ -68,6 +68,25 @@ describe("a ring that others may have changed", () => {
     expect(ring.keys.current().withheld).toBeDefined();
   });
 
+  test("is as new as it was read the last time, by that clock too, from the question on", async () => {
+    let steadily = 0;
+    vi.spyOn(performance, "now").mockImplementation(() => steadily);
+    const store = recordingStore();
+    await using ring = await openAt(store, { rotation: ROTATION });
+    const { load } = store;
+    store.load = async () => {
+      const stored = await load();
+      steadily += MINUTE;
+      return stored;
+    };
+    steadily = RELIABLE;
+    await ring.refreshAt(NOW);
+    steadily = 2 * RELIABLE;
+    expect(ring.keys.current().withheld).toBeUndefined();
+    steadily += 1;
+    expect(ring.keys.current().withheld).toBeDefined();
+  });
+
   test("counts from the question, not from the answer", async () => {
     const store = recordingStore();
     await using ring = await openAt(store, { rotation: ROTATION });
@@ -170,14 +189,16 @@ describe("at the start", () => {
   test("a store that cannot be reached is waited for, which is said once", async () => {
     const store = recordingStore();
     const { load } = store;
-    let attempts = 0;
+    let [attempts, now] = [0, NOW];
     store.load = async () => {
-      if (++attempts === 1) throw new StoreUnreachable("store", "connection refused");
-      return load();
+      if (++attempts > 2) return load();
+      now += 2 * RELIABLE;
+      throw new StoreUnreachable("store", "connection refused");
     };
     const events: unknown[] = [];
-    const opening = openManagedKeys({ ...options, store, onEvent: (event) => events.push(event) });
-    const keys = await opening;
+    const onEvent = (event: unknown) => events.push(event);
+    const keys = await openManagedKeys({ ...options, store, now: () => now, onEvent });
+    // However long it took: what is relied on is what was read in the end.
     expect(keys.current().published).toHaveLength(1);
     expect(events).toEqual([
       { kind: "waiting", message: "store: connection refused" },
