@@ -29,11 +29,9 @@ function withEnd(entry: RingKey, keys: readonly RingKey[]): RingKey {
     .toSorted((a, b) => Number(a.activatesAt) - Number(b.activatesAt));
   if (!signing.includes(entry)) return entry;
   const { retiresAt } = entry;
-  const isStillRight =
-    retiresAt !== undefined &&
-    (signing.some((other) => other.activatesAt === retiresAt) ||
-      line.every((other) => other.activatesAt !== retiresAt));
-  return isStillRight ? entry : { ...entry, retiresAt: signing[signing.indexOf(entry) + 1]?.activatesAt };
+  // It was retired, and nothing was to come after it.
+  if (retiresAt !== undefined && line.every((other) => other.activatesAt !== retiresAt)) return entry;
+  return { ...entry, retiresAt: signing[signing.indexOf(entry) + 1]?.activatesAt };
 }
 
 function signsAtSomeTime({ activatesAt, retiresAt = Number.POSITIVE_INFINITY }: RingKey): boolean {
