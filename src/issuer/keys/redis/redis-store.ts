@@ -167,7 +167,7 @@ function storedRingOf({ ring, version, isOutdated }: SavedRing, clock: ClockRead
 /** What is to be stored in the place of `stored`, and the saves that it was made from. */
 function restored(stored: SavedRing, known: SavedRing): Pick<SavedRing, "ring" | "saves"> {
   // Of an older version everything is known, and what is not in the newer one was taken out of it.
-  if (stored.save === "" || known.saves.includes(stored.save)) return known;
+  if (known.saves.includes(stored.save)) return known;
   // It was made from both, so that whoever knows either of them sees that nothing is lost.
   const saves = Array.from({ length: MAX_SAVES_REMEMBERED }, (_, index) => [
     known.saves[index],

@@ -95,6 +95,8 @@ test("of two that change the same version one is told to look again", async () =
   await changeRing(b, addKey);
   await changeRing(a, addKey);
   expect((await b.load()).ring.keys).toHaveLength(3);
+  // Nor does one put a version in the place of another one of its own.
+  expect(await b.save(EMPTY_RING, 0)).toBeUndefined();
 });
 
 test("whoever watches is told at once of what another one saves, and again after Redis was away", async () => {
@@ -214,10 +216,12 @@ describe("what Redis holds", () => {
     ],
     ["the whole", () => "hello", "is not a key ring that Countersign wrote"],
   ])("is refused where %s of it was changed", async (_, change, reason) => {
-    await changeRing(openStore(), addKey);
+    const running = openStore();
+    await changeRing(running, addKey);
     const before = String(await redis.command("HGET", `${prefix}ring`, "ring"));
     await redis.command("HSET", `${prefix}ring`, "ring", change(before));
-    expect(String(await refusalOf(openStore().load()))).toContain(reason);
+    for (const store of [openStore(), running])
+      expect(String(await refusalOf(store.load()))).toContain(reason);
   });
 
   test("is refused where an old ring is given a new version", async () => {
@@ -235,6 +239,14 @@ describe("what Redis holds", () => {
       "version",
       "99",
     );
+    expect(String(await refusalOf(openStore().load()))).toContain(
+      "not the one that its name and version are of",
+    );
+  });
+
+  test.each(["save", "version"])("is refused where the %s beside it was changed", async (field) => {
+    await changeRing(openStore(), addKey);
+    await redis.command("HSET", `${prefix}ring`, field, "77");
     expect(String(await refusalOf(openStore().load()))).toContain(
       "not the one that its name and version are of",
     );
@@ -329,10 +341,10 @@ describe("what Redis has lost", () => {
   test("is not what a process merely has not seen for a long time", async () => {
     const [away, busy] = [openStore(), openStore()];
     await changeRing(away, addKey);
-    for (let saves = 0; saves < 70; saves++)
+    for (let saves = 0; saves < 140; saves++)
       await changeRing(busy, (ring) => ({ ...ring, withdrawn: [...ring.withdrawn, `kid-${saves}`] }));
-    const { keys, withdrawn } = (await changeRing(busy, (ring) => withWithdrawn(ring, ring.keys))).ring;
-    expect((await away.load()).ring).toMatchObject({ keys, withdrawn });
+    const { ring, version } = await changeRing(busy, (stored) => withWithdrawn(stored, stored.keys));
+    expect(await away.load()).toMatchObject({ version, ring });
   });
 });
 
@@ -347,6 +359,13 @@ test.each([
   const refusal = await refusalOf(openStore({ place, encryption: { file } }).load());
   expect(refusal).not.toBeInstanceOf(StoreUnreachable);
   expect(refusal?.message).toMatch(problem);
+});
+
+test("the clock of Redis is as uncertain as the answer was long", async () => {
+  const times = [Date.now() - 2000, Date.now() + 2000];
+  const { clock } = await openStore({}, () => Number(times.shift())).load();
+  expect(Math.abs(clock?.ahead ?? Number.NaN)).toBeLessThan(1000);
+  expect(clock?.uncertainty).toBeCloseTo(2000, -2);
 });
 
 test("the clock of Redis is read with the ring", async () => {
