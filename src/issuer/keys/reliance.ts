@@ -51,8 +51,10 @@ export function createReliance(store: KeyStore, rotation: () => Rotation, now: (
 
   /** Others may go by what this replica went by when it read; a configuration that came since makes it no longer. */
   function reliableSeconds(): number | undefined {
-    const [seconds, atRead] = [rotation(), rotationAtRead].map(reliableSecondsOf);
-    return seconds === undefined || atRead === undefined ? seconds : Math.min(seconds, atRead);
+    const seconds = reliableSecondsOf(rotation());
+    return seconds === undefined
+      ? undefined
+      : Math.min(seconds, reliableSecondsOf(rotationAtRead) ?? seconds);
   }
 
   function clockProblem(): string | undefined {
