@@ -14,6 +14,7 @@ const DEFAULT_PORT = 6379;
 const DEFAULT_SENTINEL_PORT = 26_379;
 const DEFAULT_PREFIX = "countersign:";
 const DEFAULT_CLOCK_SKEW = "30s";
+const LEAST_CLOCK_SKEW_SECONDS = 5;
 
 /** What the URL of a Redis says. */
 export interface RedisUrl {
@@ -133,6 +134,9 @@ export const redisSection = section({
     .describe("In place of `encryptionKey`: a file with the same. It is read again when it is needed.")
     .optional(),
   clockSkew: duration
+    .refine((seconds) => seconds >= LEAST_CLOCK_SKEW_SECONDS, {
+      error: `expected at least ${LEAST_CLOCK_SKEW_SECONDS} s: over a network clocks cannot be compared better`,
+    })
     .prefault(DEFAULT_CLOCK_SKEW)
     .describe(
       "By how much the clock of a machine may differ from that of Redis. Beyond it the sidecar is not ready. A new key waits twice as long in addition.",

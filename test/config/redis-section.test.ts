@@ -153,6 +153,10 @@ describe("issuer.keys.redis", () => {
       '23 issuer.keys.redis.cluster[0]: expected a host and a port such as "redis-1.internal:6379"',
     ],
     [
+      "{url: redis://a, clockSkew: 4s, encryptionKey: $env(KEY)}",
+      "40 issuer.keys.redis.clockSkew: expected at least 5 s: over a network clocks cannot be compared better",
+    ],
+    [
       "{url: redis://a, pasword: b, encryptionKey: $env(KEY)}",
       "29 issuer.keys.redis.pasword: unknown key `pasword`; did you mean `password`?",
     ],

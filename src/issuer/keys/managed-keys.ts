@@ -114,6 +114,8 @@ export async function openManagedKeys(options: ManagedKeysOptions): Promise<Adap
       adopt(loaded);
       read.rely();
     }
+    // Whose clock is wrong takes no key out that others need, and gives none a time.
+    if (reliance.status()?.clockProblem !== undefined) return;
     const saved = await changeRing(store, (stored) =>
       advanced(withLateEnds(stored, ring, now()), needs, rotation, now()),
     );

@@ -28,7 +28,7 @@ export interface Reliance {
    * @throws {KeyError} ERR_KEY when it cannot be read or used
    */
   read(): Promise<ReadRing>;
-  /** The time by which the ring goes: that of the store's clock, which all replicas share, as far as it is known. */
+  /** The time by which the ring goes: that of the store's clock, which all replicas share, as far as the two may differ. */
   now(): number;
   /** Whether others may have changed the ring in a way that matters. */
   isLost(): boolean;
@@ -57,8 +57,10 @@ export function createReliance(store: KeyStore, rotation: () => Rotation, now: (
       : Math.min(seconds, reliableSecondsOf(rotationAtRead) ?? seconds);
   }
 
+  const allowedSeconds = () => rotation().fleet?.clockSkewSeconds ?? Number.POSITIVE_INFINITY;
+
   function clockProblem(): string | undefined {
-    const allowed = rotation().fleet?.clockSkewSeconds ?? Number.POSITIVE_INFINITY;
+    const allowed = allowedSeconds();
     const seconds = (Math.abs(clock.ahead) - clock.uncertainty) / 1000;
     if (seconds <= allowed) return undefined;
     const apart = `${Math.round(seconds)} s ${clock.ahead > 0 ? "behind" : "ahead of"}`;
@@ -81,7 +83,11 @@ export function createReliance(store: KeyStore, rotation: () => Rotation, now: (
         },
       };
     },
-    now: () => now() + clock.ahead,
+    now() {
+      // No further than is allowed: of two clocks that differ by more it is not known which one is wrong.
+      const most = allowedSeconds() * 1000;
+      return now() + Math.max(-most, Math.min(clock.ahead, most));
+    },
     isLost() {
       const seconds = reliableSeconds();
       if (seconds === undefined) return false;

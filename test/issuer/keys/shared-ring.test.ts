@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { KeyError } from "../../../src/issuer/keys/key-error.ts";
-import { openManagedKeys } from "../../../src/issuer/keys/managed-keys.ts";
+import { changeRing, openManagedKeys } from "../../../src/issuer/keys/managed-keys.ts";
 import { pendingSecondsOf, type Rotation, reliableSecondsOf } from "../../../src/issuer/keys/ring.ts";
 import type { ClockReading } from "../../../src/issuer/keys/store.ts";
 import { createMemoryStore, type KeyStore, StoreUnreachable } from "../../../src/issuer/keys/store.ts";
@@ -152,11 +152,28 @@ describe("the clock of the store", () => {
     const old = ring.signing();
     const due = NOW + 86_400 * SECOND - pendingSecondsOf(ROTATION) * SECOND;
     await ring.refreshAt(due);
-    ahead = 10 * MINUTE;
-    await ring.refreshAt(NOW + 86_400 * SECOND - 10 * MINUTE - 1);
+    ahead = 20 * SECOND;
+    await ring.refreshAt(NOW + 86_400 * SECOND - 20 * SECOND - 1);
     expect(ring.signing()).toBe(old);
     ring.clock.now += 1;
     expect(ring.signing()).not.toBe(old);
+  });
+
+  test("that jumps, or from which this machine's differs too much, makes no key sign early, and takes none out", async () => {
+    const clock = { ahead: 0, uncertainty: 0 };
+    const store = recordingStore(storeWithClock(() => clock));
+    await using ring = await openAt(store, { rotation: ROTATION });
+    await ring.refreshAt(NOW + 86_400 * SECOND - pendingSecondsOf(ROTATION) * SECOND);
+    const [old, next] = ring.published();
+    const saves = store.saves.length;
+    clock.ahead = 100 * HOUR;
+    await ring.refreshAt(ring.clock.now + SECOND);
+    expect([ring.signing(), ring.published()]).toEqual([old, [old, next]]);
+    expect(store.saves).toHaveLength(saves);
+    // What others change is followed all the same.
+    await changeRing(store, (stored) => ({ ...stored, withdrawn: ["a"], keys: stored.keys.slice(0, 1) }));
+    await ring.refreshAt(ring.clock.now + SECOND);
+    expect(ring.published()).toEqual([old]);
   });
 
   test.each([
