@@ -171,7 +171,7 @@ async function withIssuer(
   if (source.kind === "ephemeral")
     throw new KeyError(
       "issuer.keys.ephemeral",
-      "the key is in the memory of the running sidecar alone; use a directory, files or env to mint",
+      "the key is in the memory of the running sidecar alone; to mint, use keys that are kept somewhere",
     );
   const [first] = config.listen;
   if (configuredUrl === undefined && first.address.kind === "tcp" && first.address.port === 0) {
@@ -185,6 +185,8 @@ async function withIssuer(
     env: process.env,
     now,
     onEvent: () => {},
+    // Somebody sits in front of it.
+    waits: false,
   });
   try {
     const url = issuerUrlOf(config);

@@ -8,6 +8,7 @@ import { needFor } from "../issuer/keys/key-material.ts";
 import { runCommand, temporaryFolder } from "../support/command-line.ts";
 import { REDIS_SERVER, requireProgram } from "../support/programs.ts";
 import { encryptionKey, startRedis } from "../support/redis.ts";
+import { runHere } from "./in-process.ts";
 
 test("a ring moves from a directory to Redis with every key and its times, again as often as it is asked to", async (context) => {
   requireProgram(context, REDIS_SERVER);
@@ -23,7 +24,8 @@ test("a ring moves from a directory to Redis with every key and its times, again
     return path;
   };
   const here = file("sidecar.yaml", `url: "${redis.url}"`);
-  const run = (...words: string[]) => runCommand(words, { env, cwd: folder.path });
+  const surroundings = { env, cwd: folder.path };
+  const run = (...words: string[]) => runHere(words, surroundings);
 
   // One key that signs, and one that waits with a time of its own.
   const directory = join(folder.path, "keys");
@@ -35,7 +37,8 @@ test("a ring moves from a directory to Redis with every key and its times, again
   await keys.close();
   const before = (await store.load()).ring.keys;
 
-  const imported = await run("keys", "import", "keys", "--passphrase-env", "PASSPHRASE", "-c", here);
+  const importing = ["keys", "import", "keys", "--passphrase-env", "PASSPHRASE", "-c", here];
+  const imported = await runCommand(importing, surroundings);
   expect(imported).toMatchObject({ code: 0, stderr: "" });
   expect(imported.stdout.split("\n")).toEqual([
     `EdDSA key ${before[0]?.key.kid} is in Redis at 127.0.0.1:${redis.port}, active as before`,
@@ -51,7 +54,7 @@ test("a ring moves from a directory to Redis with every key and its times, again
   expect(JSON.parse(listed.stdout)).toMatchObject(times);
 
   // What the old sidecar has done since then comes with the second time.
-  const again = await run("keys", "import", "keys", "--passphrase-env", "PASSPHRASE", "-c", here);
+  const again = await run(...importing);
   expect([again.code, again.stdout]).toEqual([0, imported.stdout]);
 
   const elsewhere = file("other.yaml", `url: "${redis.url}", prefix: "other:"`);
@@ -65,7 +68,8 @@ test("a ring moves from a directory to Redis with every key and its times, again
   expect((await run("keys", "list", "-c", elsewhere)).stdout.split("\n")).toHaveLength(3);
 
   await redis.stop();
-  const away = await run("keys", "rotate", "-c", here);
+  // A process of its own: what is left of the connection must not keep it going.
+  const away = await runCommand(["keys", "rotate", "-c", here], surroundings);
   expect(away).toMatchObject({ code: 1, stdout: "" });
   expect(away.stderr).toBe(
     `countersign: Redis at 127.0.0.1:${redis.port}: the key ring cannot be reached: connect ECONNREFUSED 127.0.0.1:${redis.port}\n`,
@@ -75,6 +79,7 @@ test("a ring moves from a directory to Redis with every key and its times, again
   const stopped = await runCommand(["serve", "-c", here, "--listen", "127.0.0.1:0"], { env, under });
   expect([stopped.code, stopped.stdout]).toEqual([0, ""]);
   expect(stopped.stderr).toContain("the key ring cannot be reached");
+  expect(await run("mint", "-c", here)).toEqual(away);
   // Who checks a configuration need not be where it will run.
   const validated = await run("validate", "-c", here);
   expect(validated.code).toBe(0);

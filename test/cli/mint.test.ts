@@ -333,7 +333,7 @@ describe("a configuration that cannot be minted with exits with 1", () => {
   test.each([
     [
       "issuer: {url: http://a/__issuer, keys: {ephemeral: true}}",
-      "countersign: issuer.keys.ephemeral: the key is in the memory of the running sidecar alone; use a directory, files or env to mint",
+      "countersign: issuer.keys.ephemeral: the key is in the memory of the running sidecar alone; to mint, use keys that are kept somewhere",
     ],
     [
       "listen: 127.0.0.1:0",

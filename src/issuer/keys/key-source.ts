@@ -51,6 +51,8 @@ export interface OpenKeysOptions {
   readonly onEvent: (event: KeyEvent) => void;
   /** Ends the wait for a store that cannot be reached. */
   readonly signal?: AbortSignal | undefined;
+  /** Whether such a store is waited for, and not refused. Default: true */
+  readonly waits?: boolean | undefined;
 }
 
 /** Nothing rotates what lives as long as the process. */
@@ -146,7 +148,7 @@ export const NOTHING_BORROWED: AsyncDisposable = { async [Symbol.asyncDispose]()
  */
 export async function readKeys(
   source: KeySource,
-  { needs, env, now }: Omit<OpenKeysOptions, "onEvent" | "signal">,
+  { needs, env, now }: Pick<OpenKeysOptions, "needs" | "env" | "now">,
 ): Promise<BorrowedKeys> {
   if (source.kind === "pkcs11") return readTokenKeys({ source, listed: source.listed, needs });
   if (source.kind === "files" || source.kind === "env")

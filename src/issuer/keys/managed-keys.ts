@@ -52,6 +52,8 @@ export interface ManagedKeysOptions {
   readonly onEvent: (event: KeyEvent) => void;
   /** Ends the wait for a store that cannot be reached. */
   readonly signal?: AbortSignal | undefined;
+  /** Whether such a store is waited for, and not refused. Default: true */
+  readonly waits?: boolean | undefined;
 }
 
 /**
@@ -60,7 +62,8 @@ export interface ManagedKeysOptions {
  * the store answers or not; a ring that others may change is relied on for a time. Waits for a store that cannot be
  * reached.
  *
- * @throws {KeyError} ERR_KEY when the ring cannot be used, or lacks a key and cannot be written
+ * @throws {KeyError} ERR_KEY when the ring cannot be used, lacks a key and cannot be written, or cannot be reached and is not
+ *   waited for
  * @throws {DOMException} AbortError when the wait is ended
  */
 export async function openManagedKeys(options: ManagedKeysOptions): Promise<AdaptableKeys> {
@@ -186,7 +189,7 @@ const RETRY_MILLISECONDS = 1000;
 /** Does `work` as soon as the store answers. Why it waits is an event. */
 async function whenReachable<T>(
   work: () => Promise<T>,
-  { onEvent, signal }: Pick<ManagedKeysOptions, "onEvent" | "signal">,
+  { onEvent, signal, waits = true }: Pick<ManagedKeysOptions, "onEvent" | "signal" | "waits">,
 ): Promise<T> {
   let problem: string | undefined;
   for (;;) {
@@ -195,7 +198,7 @@ async function whenReachable<T>(
       if (problem !== undefined) onEvent({ kind: "recovered" });
       return done;
     } catch (error) {
-      if (!(error instanceof StoreUnreachable)) throw error;
+      if (!waits || !(error instanceof StoreUnreachable)) throw error;
       if (error.message !== problem) onEvent({ kind: "waiting", message: error.message });
       problem = error.message;
     }
