@@ -1,5 +1,5 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
-import { chmodSync, renameSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, readlinkSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from "jose";
@@ -365,6 +365,30 @@ test("a key that can leave the token is used with a warning, and the public half
     },
     { kind: "warning", message: expect.stringContaining("CKA_SENSITIVE is false") },
   ]);
+});
+
+test("what a library prints goes nowhere, and the process that holds it has no options of this one", async () => {
+  vi.stubEnv("NODE_OPTIONS", "--trace-warnings");
+  await using _ = await open(token().source(["p256"]));
+  vi.unstubAllEnvs();
+  const [pid] = libraryProcesses();
+  expect([0, 1, 2].map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))).toEqual(Array(3).fill("/dev/null"));
+  expect(readFileSync(`/proc/${pid}/environ`, "utf8")).not.toContain("NODE_OPTIONS");
+  expect(readFileSync(`/proc/${pid}/cmdline`, "utf8")).not.toContain(token().pin);
+});
+
+test("a library that hangs does not outlive the process that asked for it", async () => {
+  const before = process.listeners("exit");
+  await using opened = await open(token().source(["p256"]));
+  const [pid = 0] = libraryProcesses();
+  process.kill(pid, "SIGSTOP");
+  const own = process.listeners("exit").filter((listener) => !before.includes(listener));
+  expect(own).toHaveLength(1);
+  // As where the process ends at a second signal, or while the keys are opened.
+  own[0]?.call(process, 0);
+  await vi.waitFor(() => expect(libraryProcesses()).not.toContain(pid));
+  await opened.keys.close();
+  expect(process.listeners("exit")).toEqual(before);
 });
 
 test("a library user signs with a key on a token too, and the PIN is in no error", async () => {

@@ -59,6 +59,9 @@ export function startLibraryProcess(token: string): LibraryProcess {
   let end: TokenError | undefined;
   child.unref();
   child.channel?.unref();
+  // One that hangs in its library does not notice that nobody is left.
+  const endWithThis = () => child.kill("SIGKILL");
+  process.once("exit", endWithThis);
 
   function settle(id: number): Pending | undefined {
     const waiting = pending.get(id);
@@ -72,6 +75,7 @@ export function startLibraryProcess(token: string): LibraryProcess {
   function over(error: TokenError): void {
     if (end) return;
     end = error;
+    process.off("exit", endWithThis);
     for (const id of [...pending.keys()]) settle(id)?.reject(error);
     ended.resolve(error);
   }
