@@ -221,6 +221,28 @@ describe("a token that is gone while a sidecar runs", () => {
   });
 });
 
+test("a private key that was put beside the public part of another while the library was away is found out", async () => {
+  using own = createSoftToken("own");
+  own.import("p256", "b1", privateKeyFor("ES256"));
+  await using opened = await open(own.source(["p256"]));
+
+  own.import("p256", "b2", privateKeyFor("ES256"));
+  own.run(`const destroy = (objectClass, id) => {
+      m.C_FindObjectsInit(s, [{ type: p.CKA_CLASS, value: objectClass }, { type: p.CKA_ID, value: Buffer.from(id, "hex") }]);
+      const [found] = m.C_FindObjects(s, 1);
+      m.C_FindObjectsFinal(s);
+      m.C_DestroyObject(s, found);
+    };
+    destroy(p.CKO_PRIVATE_KEY, "b1");
+    destroy(p.CKO_PUBLIC_KEY, "b2");`);
+  process.kill(libraryProcesses()[0] ?? 0, "SIGKILL");
+  await vi.waitFor(() => expect(opened.keys.canSign()).toBe(false), { timeout: 5000 });
+  expect(opened.events.at(-1)).toMatchObject({
+    kind: "problem",
+    message: expect.stringContaining("do not belong together"),
+  });
+});
+
 describe("keys on a token are refused, with what to do,", () => {
   test("where the library is missing, or is none", async () => {
     const library = "/usr/lib/no-such-library.so";

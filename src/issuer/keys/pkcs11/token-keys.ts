@@ -53,15 +53,17 @@ export async function openTokenKeys(options: TokenKeysOptions): Promise<Adaptabl
   let { listed, needs } = options;
   let changed = () => {};
   let canSign = true;
-  /** Something went wrong with a signature: the token has to show that it signs. */
+  /** A signature failed, or the token was lost: it has to show that it signs. */
   let isDoubtful = false;
   const onTrouble = () => {
     isDoubtful = true;
     changed();
   };
-  const connection = connect(source, ({ message }) =>
-    onEvent({ kind: "warning", message: `${message}; the token is opened again` }),
-  );
+  const connection = connect(source, ({ message }) => {
+    onEvent({ kind: "warning", message: `${message}; the token is opened again` });
+    // Its keys are looked for again, and may not be what they were.
+    onTrouble();
+  });
   /** When each key was first published by this process, in milliseconds since the epoch. */
   let publishedAt = new Map<string, number>();
   let current = await keysIn(connection, listed.labels, needs, onTrouble).catch(async (error: unknown) => {
