@@ -1,8 +1,10 @@
 import { createPublicKey } from "node:crypto";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { ATTRIBUTE, CURVES, KEY_TYPE, publicJwkOf } from "../../../src/issuer/keys/pkcs11/objects.ts";
 import { loginObstacleOf } from "../../../src/issuer/keys/pkcs11/token.ts";
+import { connectToken } from "../../../src/issuer/keys/pkcs11/token-connection.ts";
 import { failureOf } from "../../../src/issuer/keys/pkcs11/token-failure.ts";
+import { libraryProcesses } from "../../support/softhsm.ts";
 import { jwkOf, privateKeyFor } from "./key-material.ts";
 
 /** Attributes of an object; numbers as this machine has a CK_ULONG. */
@@ -85,6 +87,36 @@ describe("a public key is read from the attributes of an object", () => {
     };
     expect(publicJwkOf(reader(values))).toMatchObject({ crv: "P-256" });
     expect(publicJwkOf(reader({ ...values, ...changes }))).toBeUndefined();
+  });
+});
+
+describe("a connection to a token", () => {
+  const place = { kind: "label", label: "none" } as const;
+  const settings = { library: "/usr/lib/no-such-library.so", place, pin: "a PIN" };
+
+  test("that cannot be opened is not tried again at once, and leaves no process", async () => {
+    let tries = 0;
+    const access = async () => {
+      tries++;
+      return settings;
+    };
+    const connection = connectToken({ name: "token none", access, onLost() {} });
+    for (let index = 0; index < 5; index++)
+      await expect(connection.find(["one"])).rejects.toMatchObject({ code: "ERR_KEY" });
+    expect(tries).toBe(1);
+    await vi.waitFor(() => expect(libraryProcesses()).toEqual([]));
+    await connection.close();
+  });
+
+  test("that is closed while it is opened starts no process", async () => {
+    const gate = Promise.withResolvers<typeof settings>();
+    const connection = connectToken({ name: "token none", access: () => gate.promise, onLost() {} });
+    const found = connection.find(["one"]);
+    const closing = connection.close();
+    gate.resolve(settings);
+    await expect(found).rejects.toThrow("it is closed");
+    await closing;
+    expect(libraryProcesses()).toEqual([]);
   });
 });
 

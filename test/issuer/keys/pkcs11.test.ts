@@ -389,10 +389,13 @@ test("a key that can leave the token is used with a warning, and the public half
   ]);
 });
 
-test("what a library prints goes nowhere, and the process that holds it has no options of this one", async () => {
+test("what a library prints goes nowhere, and its process has no options of this one, nor keeps it going", async () => {
   vi.stubEnv("NODE_OPTIONS", "--trace-warnings");
+  const resources = () => process.getActiveResourcesInfo().toSorted();
+  const before = resources();
   await using _ = await open(token().source(["p256"]));
   vi.unstubAllEnvs();
+  expect(resources()).toEqual(before);
   const [pid] = libraryProcesses();
   expect([0, 1, 2].map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))).toEqual(Array(3).fill("/dev/null"));
   expect(readFileSync(`/proc/${pid}/environ`, "utf8")).not.toContain("NODE_OPTIONS");
