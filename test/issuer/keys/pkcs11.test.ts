@@ -248,6 +248,26 @@ test("a private key that was put beside the public part of another while the lib
     kind: "problem",
     message: expect.stringContaining("do not belong together"),
   });
+  // That it is there is no proof.
+  await opened.keys.refresh();
+  expect(opened.keys.canSign()).toBe(false);
+});
+
+test("a key that is published only, and gone, is a problem, and no reason to sign nothing", async () => {
+  using own = createSoftToken("own");
+  own.import("p256", "b1", privateKeyFor("ES256"));
+  own.import("spare", "b2", privateKeyFor("ES256"));
+  await using opened = await open(own.source(["p256", "spare"]));
+  own.run(`m.C_FindObjectsInit(s, [{ type: p.CKA_CLASS, value: p.CKO_PRIVATE_KEY }, { type: p.CKA_LABEL, value: "spare" }]);
+    const [spare] = m.C_FindObjects(s, 1);
+    m.C_FindObjectsFinal(s);
+    m.C_DestroyObject(s, spare);`);
+  await opened.keys.refresh();
+  expect(opened.events.at(-1)).toMatchObject({
+    kind: "problem",
+    message: "token own: key spare is not on it any more",
+  });
+  expect(opened.keys.canSign()).toBe(true);
 });
 
 describe("keys on a token are refused, with what to do,", () => {
