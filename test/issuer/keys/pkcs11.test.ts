@@ -225,6 +225,8 @@ describe("a token that is gone while a sidecar runs", () => {
       kind: "problem",
       message: "token own: key p256 is another one than before; restart to use it",
     });
+    // That of the session that was lost is gone.
+    await vi.waitFor(() => expect(libraryProcesses()).toHaveLength(1));
   });
 });
 
