@@ -89,7 +89,18 @@ function slotOf(cryptoki: Cryptoki, place: TokenPlace): Handle {
   );
 }
 
-function login(cryptoki: Cryptoki, session: Handle, pin: string, flags: number): void {
+/**
+ * Logs in, unless the token says that a wrong PIN would be one too many.
+ *
+ * @param flags of the token
+ * @throws {TokenFailure} with what is wrong
+ */
+export function login(
+  cryptoki: Pick<Cryptoki, "C_Login">,
+  session: Handle,
+  pin: string,
+  flags: number,
+): void {
   const obstacle = loginObstacleOf(flags);
   if (obstacle !== undefined) throw new TokenFailure("pin", obstacle);
   try {
@@ -100,7 +111,7 @@ function login(cryptoki: Cryptoki, session: Handle, pin: string, flags: number):
 }
 
 /** Why no PIN should be tried, by the flags of the token; `undefined` where one may be. */
-export function loginObstacleOf(flags: number): string | undefined {
+function loginObstacleOf(flags: number): string | undefined {
   if ((flags & CKF_USER_PIN_LOCKED) !== 0)
     return "the PIN is locked after too many wrong ones; the security officer of the token unlocks it";
   if ((flags & CKF_USER_PIN_FINAL_TRY) !== 0)
