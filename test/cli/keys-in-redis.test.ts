@@ -19,7 +19,7 @@ test("a ring moves from a directory to Redis with every key and its times, again
     const path = join(folder.path, name);
     writeFileSync(
       path,
-      `upstream: http://127.0.0.1:9\nissuer: {keys: {redis: {${redisKeys}, encryptionKey: $env(RING_KEY)}}}\n`,
+      `upstream: http://127.0.0.1:9\nadmin: 127.0.0.1:0\nissuer: {keys: {redis: {${redisKeys}, encryptionKey: $env(RING_KEY)}}}\n`,
     );
     return path;
   };

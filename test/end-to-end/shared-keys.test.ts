@@ -29,6 +29,9 @@ afterAll(async () => {
   await backend[Symbol.asyncDispose]();
 });
 
+/** For a machine that is busy. */
+const PATIENCE = { timeout: 30_000 };
+
 const keysAt = (port: number, more = "") =>
   `issuer: {jwksMaxAge: 1m, keys: {overlap: 2m, rotateEvery: 1d, redis: {url: "redis://127.0.0.1:${port}", prefix: "${prefix}", encryptionKey: $env(RING_KEY)}}${more}}\n`;
 
@@ -45,16 +48,14 @@ describe("a sidecar that starts while Redis is away", () => {
       yaml: `admin: 127.0.0.1:${admin}\nidentity: {account: a, algorithm: EdDSA}\n${keysAt(port)}`,
     });
     const adminUrl = `http://127.0.0.1:${admin}`;
+    const liveness = () =>
+      fetch(`${adminUrl}/livez`).then(
+        ({ status }) => status,
+        () => 0,
+      );
+    await expect.poll(liveness, PATIENCE).toBe(200);
     await expect
-      .poll(() =>
-        fetch(`${adminUrl}/livez`).then(
-          ({ status }) => status,
-          () => 0,
-        ),
-      )
-      .toBe(200);
-    await expect
-      .poll(async () => (await readyz(adminUrl)).checks.keys)
+      .poll(async () => (await readyz(adminUrl)).checks.keys, PATIENCE)
       .toEqual({
         ready: false,
         reason: `Redis at 127.0.0.1:${port}: the key ring cannot be reached: connect ECONNREFUSED 127.0.0.1:${port}`,
@@ -105,8 +106,10 @@ describe("a sidecar that starts while Redis is away", () => {
         (outcome) => outcome === true || outcome === "closed",
       );
     await expect
-      .poll(() =>
-        redis.command("CLIENT", "LIST", "TYPE", "NORMAL").then((list) => String(list).trim().split("\n")),
+      .poll(
+        () =>
+          redis.command("CLIENT", "LIST", "TYPE", "NORMAL").then((list) => String(list).trim().split("\n")),
+        PATIENCE,
       )
       .toHaveLength(1);
   });
@@ -237,7 +240,7 @@ test("an emergency rotation reaches every replica at once", async () => {
   const { after } = await replaceKeys(store, keyNeedsOf(a.config), Date.now());
   await store.close?.();
   const [kid] = after.keys.map(({ key }) => key.kid);
-  await expect.poll(() => [kidsOf(a), kidsOf(b)]).toEqual([[kid], [kid]]);
+  await expect.poll(() => [kidsOf(a), kidsOf(b)], PATIENCE).toEqual([[kid], [kid]]);
   expect(kid).not.toBe(old);
 });
 

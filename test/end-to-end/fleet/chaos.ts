@@ -111,9 +111,14 @@ async function signingKids(fleet: Fleet): Promise<readonly string[]> {
   return (await publishedKids(fleet)).slice(0, LINES.length);
 }
 
+/** Of whichever replica can tell: on a busy machine there may be none for a moment. */
 async function publishedKids({ front }: Fleet): Promise<readonly string[]> {
-  const answer = await front.ask({ listener: "url", path: `${BASE_PATH}/.well-known/jwks.json` });
-  const { keys }: { keys: readonly { kid: string }[] } = JSON.parse(answer?.body.toString() ?? '{"keys":[]}');
+  let answer: Awaited<ReturnType<typeof front.ask>>;
+  await until("a replica shows its keys", async () => {
+    answer = await front.ask({ listener: "url", path: `${BASE_PATH}/.well-known/jwks.json` });
+    return answer !== undefined;
+  });
+  const { keys }: { keys: readonly { kid: string }[] } = JSON.parse(String(answer?.body));
   return keys.map(({ kid }) => kid);
 }
 

@@ -13,7 +13,7 @@ export interface Load {
   stop(): Promise<void>;
 }
 
-const INTERVAL_MILLISECONDS = 25;
+const INTERVAL_MILLISECONDS = 50;
 
 /** Begins to ask, and has each token verified. */
 export function startLoad(fleet: Fleet, checks: Checks): Load {
