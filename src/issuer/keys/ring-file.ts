@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { z } from "zod";
 import { SIGNING_ALGORITHMS } from "../algorithms.ts";
 import { KeyError } from "./key-error.ts";
@@ -64,7 +65,7 @@ function formatTime(milliseconds: number): string {
 /** What {@link parseRing} takes beside the text. */
 export interface ParseRingOptions {
   readonly passphrase?: string | undefined;
-  /** One that was read before: a key that is in it, and not encrypted, is not tried again, which takes a signature. */
+  /** One that was read before: a key in it whose text is the same is not tried again, which takes a signature. */
   readonly known?: Ring;
 }
 
@@ -112,6 +113,9 @@ function checkedRing(text: string, source: string): z.output<typeof ringSchema> 
 const RESTORE =
   "restore it from a backup, or move it away to begin a new ring, whose tokens verifiers refuse until they fetch the new keys";
 
+/** Of the text that a key was read from: to write it again, to compare, takes longer. */
+const digests = new WeakMap<LocalSigningKey, string>();
+
 async function ringKeyOf(
   { kid, purpose, algorithm, privateKey: pem, longestLifetimeSeconds, ...times }: z.output<typeof keySchema>,
   source: string,
@@ -121,8 +125,10 @@ async function ringKeyOf(
   }: { readonly passphrase: string | undefined; readonly known: LocalSigningKey | undefined },
 ): Promise<RingKey> {
   const place = `${source}, key ${kid}`;
-  const isKnown = known?.algorithm === algorithm && formatPrivateKey(known.privateKey) === pem;
+  const digest = createHash("sha256").update(pem).digest("base64");
+  const isKnown = known?.algorithm === algorithm && digests.get(known) === digest;
   const key = isKnown ? known : await createSigningKey(parsePem(pem, place, passphrase), algorithm, place);
+  digests.set(key, digest);
   if (key.kid !== kid)
     throw new KeyError(place, `the private key is another one (its kid is ${key.kid}); ${RESTORE}`);
   return {
