@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** What puts something in the place of a module or a clock, counts memory, or listens for what would end the process. */
 const NEEDS_A_PROCESS =
@@ -10,9 +11,31 @@ const files = readdirSync("test", { recursive: true, encoding: "utf8" })
   .map((file) => `test/${file}`);
 const alone = files.filter((file) => NEEDS_A_PROCESS.test(readFileSync(file, "utf8")));
 
+/** They wait for processes and clocks for half a minute and more: begun last, each would be what everybody waits for. */
+const LONGEST = [
+  ...[
+    "end-to-end/workers",
+    "end-to-end/fleet",
+    "end-to-end/reload",
+    "end-to-end/package",
+    "faults/log-reader",
+  ],
+  ...["issuer/keys/simulation", "issuer/keys/redis/interleavings", "end-to-end/logs", "end-to-end/metrics"],
+  ...["end-to-end/bodies", "end-to-end/drain"],
+].map((name) => `/test/${name}.test.ts`);
+
+class LongestFirst extends BaseSequencer {
+  override async sort(specifications: TestSpecification[]): Promise<TestSpecification[]> {
+    const isLong = ({ moduleId }: TestSpecification) => LONGEST.some((name) => moduleId.endsWith(name));
+    const sorted = await super.sort(specifications);
+    return [...sorted.filter(isLong), ...sorted.filter((one) => !isLong(one))];
+  }
+}
+
 export default defineConfig({
   test: {
     pool: "forks",
+    sequence: { sequencer: LongestFirst },
     // Tests wait for time-outs and for other processes most of the time: it takes six of them to keep two cores busy.
     maxWorkers: 6,
     // For what would never end: where a short time is the claim, the test says so.
