@@ -7,10 +7,11 @@ import {
   readExternalKeys,
 } from "./external-keys.ts";
 import type { AdaptableKeys, KeyDemands, KeyEvent, KeySet, ListedLabels } from "./key-set.ts";
-import { keysAt, openManagedKeys } from "./managed-keys.ts";
+import { openManagedKeys } from "./managed-keys.ts";
 import { openTokenKeys, readTokenKeys, type TokenSource } from "./pkcs11/token-keys.ts";
 import type { RedisOptions } from "./redis/redis-options.ts";
 import type { KeyNeed, Rotation } from "./ring.ts";
+import { keysAt } from "./ring-view.ts";
 import { createMemoryStore, type KeyStore, type StoredRing } from "./store.ts";
 
 /** Where an issuer's keys come from. */

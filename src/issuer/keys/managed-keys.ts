@@ -2,33 +2,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { JobQueue, refreshOften, reportingProblems } from "../../refresh.ts";
 import type { SigningAlgorithm } from "../algorithms.ts";
 import { KeyError } from "./key-error.ts";
-import {
-  type ActiveKey,
-  type AdaptableKeys,
-  type KeyEvent,
-  type KeySet,
-  type KeyStatus,
-  keySetOf,
-  withheldKeys,
-} from "./key-set.ts";
+import { type AdaptableKeys, type KeyEvent, type KeySet, withheldKeys } from "./key-set.ts";
 import { generatePrivateKey } from "./private-key.ts";
 import { createReliance } from "./reliance.ts";
 import {
   EMPTY_RING,
   isRotationDue,
-  isSameLine,
   type KeyNeed,
-  type KeyPurpose,
-  type KeyState,
-  lineOf,
-  nextTransitionOf,
   type Ring,
-  type RingKey,
   type Rotation,
-  rotationDueAt,
   signingKeyOf,
-  stateOf,
-  steadyPeriodOf,
   TICK_SECONDS,
   unannouncedKeysOf,
   withFirstKey,
@@ -38,6 +21,7 @@ import {
   withPublishedKeysTimed,
   withSuccessor,
 } from "./ring.ts";
+import { eventOf, statesOf, statusOf, viewOf } from "./ring-view.ts";
 import { createSigningKey, type LocalSigningKey } from "./signing-key.ts";
 import { type KeyStore, type StoredRing, StoreUnreachable } from "./store.ts";
 
@@ -283,68 +267,4 @@ async function advanced(
 /** Makes a key to sign with `algorithm`. */
 export async function newKey(algorithm: SigningAlgorithm): Promise<LocalSigningKey> {
   return createSigningKey(await generatePrivateKey(algorithm), algorithm, "the new key");
-}
-
-interface View {
-  readonly keys: KeySet;
-  /** Until when and from when on the clock makes no difference. */
-  readonly from: number;
-  readonly until: number;
-}
-
-function viewOf(ring: Ring, needs: readonly KeyNeed[], now: number): View {
-  return { keys: keysAt(ring, needs, now), ...steadyPeriodOf(ring, now) };
-}
-
-/** What a ring publishes at `now`, and what signs. */
-export function keysAt(ring: Ring, needs: readonly KeyNeed[], now: number): KeySet {
-  const inState = (...wanted: readonly KeyState[]) =>
-    ring.keys.filter((entry) => wanted.includes(stateOf(ring, entry, now)));
-  const rank = (entry: RingKey) => {
-    const index = needs.findIndex((need) => isSameLine(need, lineOf(entry)));
-    return index === -1 ? needs.length : index;
-  };
-  const active: (ActiveKey & { purpose: KeyPurpose })[] = inState("active").toSorted(
-    (a, b) => rank(a) - rank(b),
-  );
-  return keySetOf(
-    active,
-    inState("pending", "retiring").map(({ key }) => key),
-  );
-}
-
-type States = ReadonlyMap<string, { readonly entry: RingKey; readonly state: KeyState }>;
-
-function statesOf(ring: Ring, now: number): States {
-  return new Map(ring.keys.map((entry) => [entry.key.kid, { entry, state: stateOf(ring, entry, now) }]));
-}
-
-/** What statuses follow from. */
-interface RingMoment {
-  readonly ring: Ring;
-  readonly needs: readonly KeyNeed[];
-  readonly rotation: Rotation;
-  readonly now: number;
-}
-
-function statusOf(entry: RingKey, { ring, needs, rotation, now }: RingMoment): KeyStatus {
-  const { key, purpose, createdAt } = entry;
-  const state = stateOf(ring, entry, now);
-  // A key that nothing needs any more gets no successor.
-  const isRotated = state === "active" && needs.some((need) => isSameLine(lineOf(entry), need));
-  const nextTransitionAt =
-    nextTransitionOf(entry, now) ?? (isRotated ? rotationDueAt(entry, rotation) : undefined);
-  return { kid: key.kid, algorithm: key.algorithm, purpose, state, createdAt, nextTransitionAt };
-}
-
-function eventOf(entry: RingKey, state: KeyState, now: number): KeyEvent {
-  const { key, purpose } = entry;
-  return {
-    kind: "key",
-    kid: key.kid,
-    algorithm: key.algorithm,
-    purpose,
-    state,
-    until: state === "gone" ? undefined : nextTransitionOf(entry, now),
-  };
 }

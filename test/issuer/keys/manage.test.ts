@@ -7,8 +7,8 @@ import {
   retireKey,
   rotateKeys,
 } from "../../../src/issuer/keys/manage.ts";
-import { keysAt } from "../../../src/issuer/keys/managed-keys.ts";
 import { EMPTY_RING, type RingKey, signingKeyOf } from "../../../src/issuer/keys/ring.ts";
+import { keysAt } from "../../../src/issuer/keys/ring-view.ts";
 import { createMemoryStore, type KeyStore } from "../../../src/issuer/keys/store.ts";
 import { DAY, kidsOf, MINUTE, NOW, needFor, refusalOf, ringKey, signingKey } from "./key-material.ts";
 import { recordingStore } from "./recording-store.ts";
