@@ -7,8 +7,9 @@ import type {
   RedisPlace,
   TcpServer,
 } from "../issuer/keys/redis/redis-options.ts";
+import { clientTlsSection } from "./client-tls-section.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, expectedCollection, section } from "./section.ts";
-import { duration, filePath, flag, nonEmptyString, type Reading, secret, text } from "./values.ts";
+import { duration, filePath, nonEmptyString, type Reading, secret, text } from "./values.ts";
 
 const DEFAULT_PORT = 6379;
 const DEFAULT_SENTINEL_PORT = 26_379;
@@ -78,26 +79,11 @@ const sentinel = section({
   password: password.describe("For the sentinels themselves. Write it as `$env(NAME)`. Default: none."),
 });
 
-const tls = section({
-  ca: filePath
-    .describe("PEM: the CAs that the server's certificate is trusted for. Default: the public CAs.")
-    .optional(),
-  cert: filePath.describe("PEM: the certificate that the server is shown. Default: none.").optional(),
-  key: filePath
-    .describe("PEM: the private key of that certificate. One that others can read is refused.")
-    .optional(),
-  serverName: nonEmptyString
-    .describe("The name that the server's certificate must have. Default: the host.")
-    .optional(),
-  dangerouslySkipVerification: flag
-    .default(false)
-    .describe("Takes any certificate: whoever is on the way can take the place of the server."),
-}).superRefine(({ cert, key } = {} as never, context) => {
-  const refuse = (path: string, message: string) =>
-    context.addIssue({ code: "custom", path: [path], message });
-  if (cert !== undefined && key === undefined) refuse("cert", "needs the key key: its private key");
-  if (key !== undefined && cert === undefined) refuse("key", "needs the key cert: its certificate");
-}, EVEN_WITH_PROBLEMS_INSIDE);
+const tls = clientTlsSection({
+  name: "server",
+  host: "the host",
+  danger: "take the place of the server",
+});
 
 const encryptionKey = secret(
   text(ENCRYPTION_KEYS_EXPECTED, (value) =>

@@ -3,9 +3,10 @@ import { z } from "zod";
 import { formatDuration } from "../duration.ts";
 import type { UpstreamOptions } from "../gateway/upstream/upstream-options.ts";
 import { upstreamUrl } from "./addresses.ts";
+import { clientTlsSection } from "./client-tls-section.ts";
 import { originFormPath } from "./http-values.ts";
 import { EVEN_WITH_PROBLEMS_INSIDE, section } from "./section.ts";
-import { filePath, flag, nonEmptyString, timeout, wholeNumber } from "./values.ts";
+import { flag, timeout, wholeNumber } from "./values.ts";
 
 const DEFAULTS: Pick<UpstreamOptions, "preserveHost" | "connections" | "pending" | "timeouts"> = {
   preserveHost: true,
@@ -38,28 +39,11 @@ const timeouts = section({
     .optional(),
 });
 
-const tls = section({
-  ca: filePath
-    .describe("PEM: the CAs that the backend's certificate is trusted for. Default: the public CAs.")
-    .optional(),
-  cert: filePath.describe("PEM: the certificate that the backend is shown. Default: none.").optional(),
-  key: filePath
-    .describe("PEM: the private key of that certificate. One that others can read is refused.")
-    .optional(),
-  serverName: nonEmptyString
-    .describe("The name that the backend's certificate must have. Default: the URL's host.")
-    .optional(),
-  dangerouslySkipVerification: flag
-    .default(false)
-    .describe("Takes any certificate: whoever is on the way can read and change everything."),
-}).superRefine(({ cert, key, ca, dangerouslySkipVerification } = {} as never, context) => {
-  const refuse = (path: string, message: string) =>
-    context.addIssue({ code: "custom", path: [path], message });
-  if (cert !== undefined && key === undefined) refuse("cert", "needs the key key: its private key");
-  if (key !== undefined && cert === undefined) refuse("key", "needs the key cert: its certificate");
-  if (ca !== undefined && dangerouslySkipVerification === true)
-    refuse("ca", "has no effect: dangerouslySkipVerification takes any certificate");
-}, EVEN_WITH_PROBLEMS_INSIDE);
+const tls = clientTlsSection({
+  name: "backend",
+  host: "the URL's host",
+  danger: "read and change everything",
+});
 
 const healthCheck = section({
   path: originFormPath.describe("What is asked for with GET; 200 to 399 is healthy."),

@@ -153,6 +153,10 @@ describe("issuer.keys.redis", () => {
       '23 issuer.keys.redis.cluster[0]: expected a host and a port such as "redis-1.internal:6379"',
     ],
     [
+      "{url: rediss://a, tls: {ca: a, dangerouslySkipVerification: true}, encryptionKey: $env(KEY)}",
+      "40 issuer.keys.redis.tls.ca: has no effect: dangerouslySkipVerification takes any certificate",
+    ],
+    [
       "{url: redis://a, clockSkew: 4s, encryptionKey: $env(KEY)}",
       "40 issuer.keys.redis.clockSkew: expected at least 5 s: over a network clocks cannot be compared better",
     ],
