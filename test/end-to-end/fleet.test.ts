@@ -81,8 +81,9 @@ describe("in 200 rotations of the keys that three replicas share", () => {
 test("where a key signs as soon as it is published, verifiers refuse tokens: the rule is what keeps them from it", async () => {
   await using run = await startCheckedFleet({ replicas: 2, seed: SEED, signsEarly: true });
   const { checks, finish } = run;
-  while (rotationsOf(checks) < LINES.length) await sleep(50);
+  const isRefused = () => checks.refusals.some(({ library }) => library === "jose");
+  // Which verifier has an old JWK Set when a key signs for the first time is a matter of chance: one rotation is not enough.
+  while (!isRefused() && rotationsOf(checks) < 100) await sleep(50);
   await finish();
-  expect(checks.refusals.length).toBeGreaterThan(0);
-  expect(new Set(checks.refusals.map(({ library }) => library))).toContain("jose");
+  expect(isRefused()).toBe(true);
 });

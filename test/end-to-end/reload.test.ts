@@ -263,7 +263,8 @@ test("under load no request fails, and none meets two configurations, however of
   writeFileSync(file, texts[0]);
   await using sidecar = await startCommand(["serve"], { cwd: folder });
   const port = Number(new URL(sidecar.url).port);
-  const load = startLoad({ clients: 20, connect: () => connectTo(port), reconnects: true });
+  const connect = () => connectTo(port);
+  const load = startLoad({ clients: 20, connect, reconnects: true, pause: () => 15 });
 
   for (let save = 1; save <= 12; save++) {
     const isBroken = save % 4 === 0;

@@ -25,7 +25,7 @@ beforeEach((context) => {
   prefix = `sidecar-${Math.random().toString(36).slice(2)}:`;
 });
 afterAll(async () => {
-  await redis.stop();
+  await redis[Symbol.asyncDispose]();
   await backend[Symbol.asyncDispose]();
 });
 

@@ -25,10 +25,10 @@ function folderFor(upstream: string, yaml = "", drain = "2s") {
   return folder.path;
 }
 
-/** Twenty clients that ask again and again, and come back when their connections end. */
+/** Twenty clients that ask a thousand times a second, and come back when their connections end. */
 function startLoadOn(sidecar: RunningCommand): Load {
   const port = Number(new URL(sidecar.url).port);
-  return startLoad({ clients: 20, connect: () => connectTo(port), reconnects: true });
+  return startLoad({ clients: 20, connect: () => connectTo(port), reconnects: true, pause: () => 15 });
 }
 
 /** A backend whose answers wait until they are released. */

@@ -31,7 +31,8 @@ test("a worker that is killed under load cuts its own connections alone, and is 
   await using sidecar = await startCommand(["serve"], { cwd: folder.path });
   const [killed = 0, other = 0] = workersOf(sidecar);
   const port = Number(new URL(sidecar.url).port);
-  const load = startLoad({ clients: CONNECTIONS, connect: () => connectTo(port), reconnects: true });
+  const connect = () => connectTo(port);
+  const load = startLoad({ clients: CONNECTIONS, connect, reconnects: true, pause: () => 15 });
   await load.more(200);
   process.kill(killed, "SIGKILL");
   await printed(sidecar, new RegExp(`worker ${killed} ended by SIGKILL; another one starts in 0.1 s\n`));

@@ -32,6 +32,7 @@ policies: [{name: health, match: {path: /healthz}, token: none}, {name: everythi
 beforeEach((context) => requireProgram(context, REDIS_SERVER));
 afterAll(async () => {
   await sidecar.close();
+  await redis[Symbol.asyncDispose]();
   await backend[Symbol.asyncDispose]();
 });
 

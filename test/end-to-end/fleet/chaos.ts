@@ -66,7 +66,8 @@ export type ChaosEvent = keyof typeof EVENTS;
 export const CHAOS_EVENTS = Object.keys(EVENTS) as readonly ChaosEvent[];
 
 /**
- * Lets one thing happen after another, each as often as any other, in an order that the seed of the fleet decides.
+ * Lets one thing happen after another, each at least once and as often as any other, in an order that the seed of the
+ * fleet decides.
  *
  * @param isOver asked before each
  * @returns how often each has happened
@@ -78,7 +79,7 @@ export async function letChaosReign(
 ): Promise<ReadonlyMap<ChaosEvent, number>> {
   const counts = new Map<ChaosEvent, number>();
   let left: ChaosEvent[] = [];
-  while (!isOver()) {
+  while (!isOver() || counts.size < CHAOS_EVENTS.length) {
     if (left.length === 0) left = [...CHAOS_EVENTS];
     const [event] = left.splice(fleet.random.integer(0, left.length - 1), 1) as [ChaosEvent];
     await EVENTS[event](fleet);

@@ -42,7 +42,7 @@ export async function startFastRedis({ base, factor }: ScaledTime): Promise<Fast
       while (!(await isLoaded(redis))) await sleep(10);
     },
     async [Symbol.asyncDispose]() {
-      await redis.stop();
+      await redis[Symbol.asyncDispose]();
       await rm(folder, { recursive: true });
     },
   };

@@ -1,7 +1,5 @@
 import { once } from "node:events";
-import { mkdtempSync } from "node:fs";
 import { Agent } from "node:https";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
 import { expect, onTestFinished, test } from "vitest";
@@ -9,6 +7,7 @@ import { peerOf } from "../../../src/gateway/client/peer.ts";
 import { openClientCertificate } from "../../../src/policy/authenticators/client-certificate.ts";
 import type { Peer } from "../../../src/policy/caller-request.ts";
 import { createCa, issueForServer, writeTlsFiles } from "../../support/certificates.ts";
+import { temporaryFolder } from "../../support/command-line.ts";
 import { createTestListener, portOf } from "../../support/listener.ts";
 import { sendRaw } from "../../support/raw-client.ts";
 import { get } from "../../support/tls-sidecar.ts";
@@ -16,10 +15,11 @@ import { get } from "../../support/tls-sidecar.ts";
 /** A TLS listener that asks for a certificate and takes any, and the peers of its requests. */
 async function startListener() {
   const ca = await createCa();
-  const folder = mkdtempSync(join(tmpdir(), "countersign-"));
-  writeTlsFiles(folder, await issueForServer(ca), ca);
+  const folder = temporaryFolder();
+  onTestFinished(() => folder[Symbol.dispose]());
+  writeTlsFiles(folder.path, await issueForServer(ca), ca);
   const [cert = "", key = "", clientCa = ""] = ["tls.crt", "tls.key", "ca.crt"].map((name) =>
-    join(folder, name),
+    join(folder.path, name),
   );
   const listener = createTestListener({ tls: { cert, key, clientCa, clientCertificate: "optional" } });
   const peers: Peer[] = [];

@@ -35,7 +35,7 @@ beforeEach((context) => {
 });
 afterAll(async () => {
   await Promise.all(open.map((store) => store.close?.()));
-  await redis.stop();
+  await redis[Symbol.asyncDispose]();
 });
 
 function optionsFor(change: Partial<RedisOptions> = {}): RedisOptions {
