@@ -14,7 +14,7 @@ whenChanged(["package.json", "package-lock.json"], "node_modules", install);
 whenChanged(
   [
     ...["src", "tsconfig.json", "tsconfig.build.json"],
-    ...["rolldown.config.js", "scripts/third-party-licenses.js", "scripts/licenses", "package-lock.json"],
+    ...["rolldown.config.js", "scripts/build", "package-lock.json"],
   ],
   "dist",
   build,

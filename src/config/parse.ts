@@ -72,7 +72,9 @@ export function parseConfig(text: string, options: ParseOptions): ParsedConfig {
   const document = readDocument(text, { file, env, takesTemplates });
   if (document.value === undefined) throw new ConfigError(document.problems);
 
-  const checked = sidecarSchema.safeParse(withOverrides(document.value, options), { reportInput: true });
+  // A configuration is read once: zod would take longer to compile the schema than to go through it.
+  const how = { reportInput: true, jitless: true };
+  const checked = sidecarSchema.safeParse(withOverrides(document.value, options), how);
   const problems = [...document.problems];
   const placed = ({ path, message }: CrossProblem): Problem => ({
     file,

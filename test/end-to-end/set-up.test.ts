@@ -15,7 +15,7 @@ function makeCheckout(path: string, npm: string): () => string[] {
   writeFileSync(join(path, "package.json"), '{"type": "module"}');
   for (const file of [
     ...["package-lock.json", "tsconfig.json", "tsconfig.build.json"],
-    ...["rolldown.config.js", "scripts/third-party-licenses.js", "scripts/licenses"],
+    ...["rolldown.config.js", "scripts/build"],
   ])
     writeFileSync(join(path, file), "{}");
   writeFileSync(join(path, "src/a.ts"), "one");

@@ -1,4 +1,4 @@
-import { Agent, request } from "undici";
+import { Agent } from "undici";
 import { reasonOf } from "../../errors.ts";
 
 /** A document as a server answered with it. */
@@ -31,7 +31,8 @@ export function createDocumentFetcher(): DocumentFetcher {
     async fetch(url, signal) {
       try {
         const headers = { accept: "application/json", "accept-encoding": "identity" };
-        const { statusCode, body } = await request(url, { dispatcher, signal, headers });
+        const target = { origin: url.origin, path: `${url.pathname}${url.search}` };
+        const { statusCode, body } = await dispatcher.request({ ...target, method: "GET", headers, signal });
         return { url, status: statusCode, text: await body.text() };
       } catch (error) {
         throw new Error(`${shown(url)}: ${failureOf(error)}`, { cause: error });
