@@ -10,8 +10,6 @@ import type { ScaledTime } from "./scaled-time.ts";
 
 /** A `redis-server` that keeps what it has in a folder, and whose clock is scaled: replicas go by it. */
 export interface FastRedis extends AsyncDisposable, Pick<TestRedis, "port" | "command"> {
-  /** Where it keeps what it has; the folder is gone in the end. */
-  readonly folder: string;
   /** Ends it at once, and starts it again after the outage: with what it had, or with nothing. */
   restart(kept: "everything" | "nothing", outageMilliseconds: number): Promise<void>;
 }
@@ -31,7 +29,6 @@ export async function startFastRedis({ base, factor }: ScaledTime): Promise<Fast
     },
   });
   return {
-    folder,
     port: redis.port,
     command: redis.command,
     async restart(kept, outageMilliseconds) {

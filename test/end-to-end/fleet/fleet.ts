@@ -57,7 +57,7 @@ export async function startFleet({
       redisPort: link.port,
       encryptionKey: key,
     });
-    const replica = createReplica(index, link, { configuration, time, signsEarly }, redis.folder);
+    const replica = createReplica(index, link, { configuration, time, signsEarly });
     stack.defer(replica.kill);
     replicas.push(replica);
   }

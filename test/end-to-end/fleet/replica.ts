@@ -49,7 +49,7 @@ const sidecar = createSidecar(signsEarly ? withKeysThatSignEarly(config) : confi
   now: () => scaledNow(time) + skewMilliseconds,
 });
 const { url, adminUrl = "" } = await sidecar.start();
-// It will be killed, and the next one starts in half the time.
+// It will be killed, and what it compiled is for the next one (NODE_COMPILE_CACHE).
 flushCompileCache();
 process.send?.({ url, adminUrl } satisfies ReplicaAddresses);
 // Without whoever started it there is nothing to do.

@@ -25,16 +25,11 @@ export interface Replica {
 
 const PROGRAM = fileURLToPath(new URL("replica.ts", import.meta.url));
 
-/**
- * A replica that does not run yet.
- *
- * @param compileCache a folder, for what Node.js need not do again at each start
- */
+/** A replica that does not run yet. */
 export function createReplica(
   index: number,
   link: CuttableLink,
   settings: Omit<ReplicaSettings, "skewSeconds">,
-  compileCache: string,
 ): Replica {
   let skewSeconds = 0;
   let child: ChildProcess | undefined;
@@ -51,14 +46,8 @@ export function createReplica(
     addresses: () => addresses,
     pid: () => child?.pid,
     async start() {
-      const started = fork(
-        PROGRAM,
-        [JSON.stringify({ ...settings, skewSeconds } satisfies ReplicaSettings)],
-        {
-          execArgv: [],
-          env: { ...process.env, NODE_COMPILE_CACHE: compileCache },
-        },
-      );
+      const argument = JSON.stringify({ ...settings, skewSeconds } satisfies ReplicaSettings);
+      const started = fork(PROGRAM, [argument], { execArgv: [] });
       child = started;
       const exited = once(started, "exit").then(([code]) => {
         throw new Error(`replica ${index} ended with ${code} at its start`);
