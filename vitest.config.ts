@@ -17,13 +17,7 @@ const alone = files.filter((file) => NEEDS_A_PROCESS.test(readFileSync(file, "ut
 
 /** They wait for processes and clocks for half a minute and more: begun last, each would be what everybody waits for. */
 const LONGEST = [
-  ...[
-    "end-to-end/workers",
-    "end-to-end/fleet",
-    "end-to-end/reload",
-    "end-to-end/package",
-    "faults/log-reader",
-  ],
+  ...["end-to-end/workers", "end-to-end/fleet", "end-to-end/reload", "end-to-end/package"],
   ...["issuer/keys/simulation", "issuer/keys/redis/interleavings", "end-to-end/logs", "end-to-end/metrics"],
   ...["end-to-end/bodies", "end-to-end/drain"],
 ].map((name) => `/test/${name}.test.ts`);
