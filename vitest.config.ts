@@ -36,8 +36,8 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     // The program is started some four hundred times, and compiling it is a quarter of what a start takes.
     env: { NODE_COMPILE_CACHE: resolve("node_modules/.countersign-compiled") },
-    // Tests wait for time-outs and for other processes most of the time: it takes six of them to keep two cores busy.
-    maxWorkers: 6,
+    // Tests wait for time-outs and for other processes most of the time: it takes five of them to keep two cores busy.
+    maxWorkers: 5,
     // For what would never end: where a short time is the claim, the test says so.
     testTimeout: 60_000,
     hookTimeout: 60_000,
@@ -46,7 +46,14 @@ export default defineConfig({
       // Modules are loaded once by each worker and not by each file, which would take a quarter of the time.
       {
         extends: true,
-        test: { name: "shared", include: ["test/**/*.test.ts"], exclude: alone, isolate: false },
+        test: {
+          name: "shared",
+          include: ["test/**/*.test.ts"],
+          exclude: alone,
+          isolate: false,
+          // Room for what is young from the start, which a long-lived process makes for itself only after many collections.
+          execArgv: ["--min-semi-space-size=16"],
+        },
       },
     ],
   },
