@@ -1,12 +1,13 @@
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { CompactEncrypt, decodeProtectedHeader } from "jose";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { KeyError } from "../../../../src/issuer/keys/key-error.ts";
 import { changeRing } from "../../../../src/issuer/keys/managed-keys.ts";
 import { parseEncryptionKeys } from "../../../../src/issuer/keys/redis/encryption-keys.ts";
 import type { RedisOptions } from "../../../../src/issuer/keys/redis/redis-options.ts";
 import { createRedisStore } from "../../../../src/issuer/keys/redis/redis-store.ts";
-import { encryptText } from "../../../../src/issuer/keys/redis/ring-encryption.ts";
+import { decryptText, encryptText } from "../../../../src/issuer/keys/redis/ring-encryption.ts";
 import {
   EMPTY_RING,
   type Ring,
@@ -222,6 +223,23 @@ describe("what Redis holds", () => {
     await redis.command("HSET", `${prefix}ring`, "ring", change(before));
     for (const store of [openStore(), running])
       expect(String(await refusalOf(store.load()))).toContain(reason);
+  });
+
+  test.each([
+    ["another key management", { alg: "A256GCMKW", enc: "A256GCM" }],
+    ["another encryption of the content", { alg: "dir", enc: "A128CBC-HS256" }],
+  ])("is refused where it was encrypted with the right key, and %s", async (_, otherwise) => {
+    await changeRing(openStore(), addKey);
+    const encrypted = String(await redis.command("HGET", `${prefix}ring`, "ring"));
+    const keys = parseEncryptionKeys(KEY);
+    if (!keys) throw new Error("no key");
+    const { text } = await decryptText(encrypted, keys, "");
+    const header = { ...decodeProtectedHeader(encrypted), ...otherwise };
+    const other = await new CompactEncrypt(Buffer.from(text))
+      .setProtectedHeader(header)
+      .encrypt(keys[0].bytes);
+    await redis.command("HSET", `${prefix}ring`, "ring", other);
+    expect(String(await refusalOf(openStore().load()))).toContain("was changed by somebody else");
   });
 
   test("is refused where an old ring is given a new version", async () => {
