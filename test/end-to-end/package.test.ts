@@ -212,7 +212,9 @@ test("no code is kept where other users of the machine could write it", async ()
     "--workers",
     "2",
   ];
-  await using sidecar = await startCommand(arguments_, { cwd: folder.path, env: { TMPDIR: temporary.path } });
+  // Without the place that these tests have for it.
+  const env = { TMPDIR: temporary.path, NODE_COMPILE_CACHE: "" };
+  await using sidecar = await startCommand(arguments_, { cwd: folder.path, env });
   // It would be written at the end.
   const { code } = await sidecar.stop("SIGTERM");
   expect(code).toBe(0);
