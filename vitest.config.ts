@@ -15,11 +15,11 @@ const files = readdirSync("test", { recursive: true, encoding: "utf8" })
   .map((file) => `test/${file}`);
 const alone = files.filter((file) => NEEDS_A_PROCESS.test(readFileSync(file, "utf8")));
 
-/** They wait for processes and clocks for half a minute and more: begun last, each would be what everybody waits for. */
+/** They take ten seconds to a minute: begun last, each would be what everybody waits for. */
 const LONGEST = [
   ...["end-to-end/workers", "end-to-end/fleet", "end-to-end/reload", "end-to-end/package"],
   ...["issuer/keys/simulation", "issuer/keys/redis/interleavings", "end-to-end/logs", "end-to-end/metrics"],
-  ...["end-to-end/bodies", "end-to-end/drain"],
+  ...["end-to-end/bodies", "end-to-end/drain", "issuer/keys/fleet", "cli/young-requests"],
 ].map((name) => `/test/${name}.test.ts`);
 
 class LongestFirst extends BaseSequencer {
