@@ -10,10 +10,10 @@ import { startSidecar } from "../support/sidecar.ts";
 
 /** A sidecar whose only policy has this module. */
 async function startWithModule(source: string, { policy = "", timeout = "5s" } = {}) {
-  const folder = temporaryFolder();
-  const file = `${folder.path}/policy.mjs`;
+  await using stack = new AsyncDisposableStack();
+  const file = `${stack.use(temporaryFolder()).path}/policy.mjs`;
   await writeFile(file, source);
-  const backend = await startBackend();
+  const backend = stack.use(await startBackend());
   const events: PolicyEvent[] = [];
   const sidecar = await startSidecar(backend.url, {
     onPolicyEvent: (event) => events.push(event),
@@ -28,6 +28,8 @@ policies:
     ${policy || "token: {additionalClaims: {role: reader, gone: x}}"}
 `,
   });
+  stack.defer(() => sidecar.close());
+  const owned = stack.move();
   return {
     file,
     events,
@@ -43,11 +45,7 @@ policies:
         claims: response.ok && jwt !== undefined ? decodeJwt(jwt) : undefined,
       };
     },
-    async [Symbol.asyncDispose]() {
-      await sidecar.close();
-      await backend[Symbol.asyncDispose]();
-      folder[Symbol.dispose]();
-    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
 
