@@ -34,7 +34,7 @@ export default defineConfig({
   test: {
     pool: "forks",
     sequence: { sequencer: LongestFirst },
-    // The program is started some four hundred times, and compiling it is a quarter of what a start takes.
+    // The program and its workers are started some three hundred times, and compiling is a sixth of what a start takes.
     env: { NODE_COMPILE_CACHE: resolve("node_modules/.countersign-compiled") },
     // Tests wait for time-outs and for other processes most of the time: it takes five of them to keep two cores busy.
     maxWorkers: 5,
